@@ -1,0 +1,249 @@
+"""Small helpers that need nothing of gpyro: object ids, tracebacks of two sides, private directories.
+
+A traceback has two sides. `traceback_lines` is used where a remote method failed and gives the lines that
+travel; `attach_remote_traceback` puts them on the exception where it arrives; `getPyroTraceback` and
+`excepthook` show both, the local one first.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+import traceback
+from collections.abc import Iterable, Iterator
+from reprlib import Repr
+from types import FrameType, TracebackType
+
+__all__ = [
+    "attach_remote_traceback",
+    "escape_controls",
+    "excepthook",
+    "getPyroTraceback",
+    "make_guid",
+    "make_private_directory",
+    "traceback_lines",
+]
+
+#: Size of an object id before it is written in hexadecimal: too many to guess or to meet twice.
+GUID_BYTES = 16
+
+#: Around a remote traceback, in the shape in which Pyro 3 prints it.
+REMOTE_BEGIN = " +--- This exception occurred remotely - Remote traceback:\n"
+REMOTE_LINE = " | "
+REMOTE_END = " +--- End of remote traceback\n"
+
+#: Bounds of what one failed call may send: the last frames are those that matter, and a recursion has 1,000.
+MAX_FRAMES = 100
+MAX_LINES = 1000
+MAX_LINE_LENGTH = 2000
+#: Bounds of a detailed traceback. Source: what fits on a screen for one frame.
+MAX_LOCALS = 20
+MAX_VALUE_LENGTH = 200
+
+#: Packages whose frames lead to the user's method and say nothing about it.
+DISPATCH_PACKAGES = ("gpyro", "gevent")
+
+#: Control characters but tab and the ends of lines.
+_CONTROLS = re.compile(r"[\x00-\x08\x0e-\x1b\x1f\x7f-\x84\x86-\x9f]")
+
+
+def make_guid() -> str:
+    """Return a new object id: 32 hexadecimal digits from the system's random source.
+
+    Pyro's ids carry IP address, process id and time; these tell nothing about the host.
+    """
+    return os.urandom(GUID_BYTES).hex()
+
+
+def make_private_directory(path: str) -> None:
+    """Make a directory, and those above it that are missing, for this user alone (mode 0700).
+
+    One that is there already is left as it is.
+
+    Raises:
+        OSError: it cannot be made, or something else stands there.
+    """
+    if os.path.isdir(path):
+        return
+    parent = os.path.dirname(path)
+    if parent and parent != path:
+        make_private_directory(parent)
+    try:
+        os.mkdir(path, 0o700)
+    except FileExistsError:
+        # Another process may have made it at the same time; a file in its place is an error.
+        if not os.path.isdir(path):
+            raise
+
+
+def escape_controls(text: str) -> str:
+    """Write control characters as escapes, so that a peer's text cannot steer a terminal; line ends stay."""
+    return _CONTROLS.sub(lambda found: f"\\x{ord(found[0]):02x}", text)
+
+
+# -- where the exception arrives --------------------------------------------------------------------------
+
+
+def attach_remote_traceback(exc: BaseException, lines: Iterable[str]) -> None:
+    """Put the other side's traceback on an exception: in `remote_stacktrace`, and as a note.
+
+    The note makes a plain traceback print show it, on Pythons that have notes (3.11). An exception that lets
+    nothing be put on it stays without.
+    """
+    kept = [str(line) for line in lines]
+    try:
+        exc.remote_stacktrace = kept  # type: ignore[attr-defined]
+    except Exception:  # a class of the user's may refuse in any way
+        return
+    if hasattr(exc, "add_note"):
+        exc.add_note("".join(_framed(kept)).rstrip("\n"))
+
+
+def getPyroTraceback(
+    exc_obj: BaseException | None,
+    exc_type: type[BaseException] | None = None,
+    exc_trb: TracebackType | None = None,
+) -> list[str]:
+    """Return the lines of the local traceback, and under it those of the remote one if there is one.
+
+    Args:
+        exc_obj: the exception; None returns no lines.
+        exc_type: its type, where it is not that of `exc_obj`.
+        exc_trb: its traceback, where it is not the one that `exc_obj` carries.
+
+    Source: Pyro 3 manual, chapter 7, "Exceptions"; the signature is Pyro's. As there, join them with "".
+    """
+    if exc_obj is None:
+        return []
+    lines = traceback.format_exception(exc_type or type(exc_obj), exc_obj, exc_trb or exc_obj.__traceback__)
+    lines.extend(_unnoted(exc_obj))
+    return lines
+
+
+def excepthook(
+    exc_type: type[BaseException], exc_obj: BaseException, exc_trb: TracebackType | None
+) -> None:
+    """Print an exception that nobody caught with both tracebacks; for `sys.excepthook`."""
+    if sys.stderr is not None:
+        sys.stderr.write("".join(getPyroTraceback(exc_obj, exc_type, exc_trb)))
+        sys.stderr.flush()
+
+
+def _framed(lines: Iterable[object]) -> Iterator[str]:
+    yield REMOTE_BEGIN
+    for line in "".join(str(line) for line in lines).splitlines():
+        yield f"{REMOTE_LINE}{escape_controls(line)}\n"
+    yield REMOTE_END
+
+
+def _unnoted(exc_obj: BaseException) -> Iterator[str]:
+    """Write the remote tracebacks that a plain traceback does not show as notes."""
+    for exc in _chain(exc_obj):
+        remote = getattr(exc, "remote_stacktrace", None)
+        if isinstance(remote, (list, tuple)) and remote and not _is_noted(exc):
+            yield from _framed(remote)
+
+
+def _is_noted(exc: BaseException) -> bool:
+    notes = getattr(exc, "__notes__", ())
+    return hasattr(exc, "add_note") and any(str(note).startswith(REMOTE_BEGIN.rstrip("\n")) for note in notes)
+
+
+def _chain(exc: BaseException) -> Iterator[BaseException]:
+    """Walk from an exception to those that it came from, as a traceback prints them; each once."""
+    seen: set[int] = set()
+    step: BaseException | None = exc
+    while step is not None and id(step) not in seen:
+        seen.add(id(step))
+        yield step
+        step = step.__cause__ or (None if step.__suppress_context__ else step.__context__)
+
+
+# -- where the exception happened -------------------------------------------------------------------------
+
+
+def traceback_lines(exc: BaseException, detailed: bool = False) -> list[str]:
+    """Return the lines of an exception's traceback, from the first frame that is the user's.
+
+    The frames of gpyro and gevent before it are cut off; if all frames are theirs, all stay. Whatever the
+    exception, its values and its source files do, there are lines.
+
+    Args:
+        exc: the exception, caught.
+        detailed: add the local variables of each frame; see `MAX_LOCALS` and `MAX_VALUE_LENGTH`.
+    """
+    try:
+        text = _format(exc, detailed)
+    except Exception as failure:
+        # A broken __str__ or __repr__ somewhere; the caller must still learn what it was.
+        text = f"{type(exc).__name__} (its traceback cannot be shown: {type(failure).__name__})\n"
+    lines = text.splitlines()
+    if len(lines) > MAX_LINES:
+        # The end names the exception, so it is the middle that goes.
+        half = MAX_LINES // 2
+        lines[half:-half] = [f"  ... {len(lines) - 2 * half} lines left out"]
+    return [f"{_cut(line, MAX_LINE_LENGTH)}\n" for line in lines]
+
+
+def _format(exc: BaseException, detailed: bool) -> str:
+    frames = _user_traceback(exc.__traceback__)
+    # A negative limit keeps the last frames.
+    shown = traceback.TracebackException(type(exc), exc, frames, limit=-MAX_FRAMES)
+    text = "".join(shown.format()) + "".join(_unnoted(exc))
+    return text + "".join(_locals_of(frames)) if detailed else text
+
+
+def _user_traceback(trace: TracebackType | None) -> TracebackType | None:
+    step = trace
+    while step is not None and _is_dispatch(step.tb_frame):
+        step = step.tb_next
+    return step or trace
+
+
+def _is_dispatch(frame: FrameType) -> bool:
+    module = frame.f_globals.get("__name__", "")
+    return isinstance(module, str) and module.partition(".")[0] in DISPATCH_PACKAGES
+
+
+class _ShortRepr(Repr):
+    """Writes values within bounds; a value whose own repr fails is named by its class."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.maxstring = self.maxlong = self.maxother = MAX_VALUE_LENGTH
+
+    def repr_instance(self, x: object, level: int) -> str:
+        try:
+            return _cut(repr(x), MAX_VALUE_LENGTH)
+        except Exception as failure:
+            return f"<{type(x).__name__} whose repr raised {type(failure).__name__}>"
+
+
+def _locals_of(trace: TracebackType | None) -> Iterator[str]:
+    """Write the local variables frame by frame, in the order of the traceback."""
+    frames = []
+    while trace is not None:
+        frames.append((trace.tb_frame, trace.tb_lineno))
+        trace = trace.tb_next
+    short = _ShortRepr()
+    for frame, line in frames[-MAX_FRAMES:]:
+        code = frame.f_code
+        yield f"Local variables of {code.co_name} at {code.co_filename}, line {line}:\n"
+        values = list(dict(frame.f_locals).items())
+        for name, value in values[:MAX_LOCALS]:
+            yield f"    {name} = {_one_line(short, value)}\n"
+        if len(values) > MAX_LOCALS:
+            yield f"    ... and {len(values) - MAX_LOCALS} more\n"
+
+
+def _one_line(short: Repr, value: object) -> str:
+    try:
+        text = short.repr(value)
+    except Exception as failure:
+        return f"<{type(value).__name__} whose repr raised {type(failure).__name__}>"
+    return _cut(" ".join(text.splitlines()), MAX_VALUE_LENGTH)
+
+
+def _cut(text: str, length: int) -> str:
+    return text if len(text) <= length else text[: length - 3] + "..."
