@@ -1,0 +1,116 @@
+"""The accept loop: a callback in the hub that takes a few connections a turn and survives a full table.
+
+When descriptors run out the loop would see the same readiness for ever. A descriptor held in reserve is given
+up for a moment, the caller is accepted and turned away, and accepting pauses; so nobody hangs in the backlog
+and the processor stays idle.
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import time
+from collections.abc import Callable
+from typing import Any
+
+from gpyro._hub.sockets import adopt
+from gpyro._hub.state import HubState, Timer
+
+__all__ = ["Listener"]
+
+#: Connections taken in one loop turn, so that a storm of them does not hold up calls.
+ACCEPTS_PER_TURN = 64
+#: Seconds without accepting after the descriptors ran out.
+PAUSE_SECONDS = 0.2
+#: Seconds between two log lines about that.
+LOG_SECONDS = 10.0
+
+_FULL = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
+_GONE = (errno.ECONNABORTED, errno.EINTR, errno.EPROTO, errno.EPERM)
+_log = logging.getLogger("gpyro.hub")
+
+
+class Listener:
+    """A listening socket on one hub; `on_accept(sock)` gets each connection, non-blocking.
+
+    Resources: the owner closes it. Errors: a failing accept is logged and accepting goes on.
+    """
+
+    def __init__(self, sock: Any, state: HubState, on_accept: Callable[[Any], object]) -> None:
+        self._sock = sock
+        self._state = state
+        self._on_accept = on_accept
+        self._watcher = state.loop.io(sock.fileno(), 1)
+        self._reserve = _open_reserve()
+        self._last_log = -LOG_SECONDS
+        self._pause: Timer | None = None
+        self._watcher.start(self._on_readable)
+
+    def __repr__(self) -> str:
+        return "<Listener closed>" if self._sock is None else f"<Listener on {self._sock.getsockname()}>"
+
+    def close(self) -> None:
+        """Stop accepting and close the socket; the system resets what still waits in the backlog."""
+        if self._sock is None:
+            return
+        if self._pause is not None:
+            self._pause.cancel()
+        self._watcher.stop()
+        self._watcher.close()
+        self._sock.close()
+        self._sock = None
+        if self._reserve is not None:
+            os.close(self._reserve)
+            self._reserve = None
+
+    def _on_readable(self) -> None:
+        for _ in range(ACCEPTS_PER_TURN):
+            if self._sock is None or not self._accept_one():
+                return
+
+    def _accept_one(self) -> bool:
+        try:
+            fd, _ = self._sock._accept()
+        except BlockingIOError:
+            return False
+        except OSError as exc:
+            if exc.errno in _FULL:
+                self._turn_away(exc)
+                return False
+            if exc.errno not in _GONE:
+                _log.error("accept failed: %s", exc)
+            return exc.errno in _GONE
+        try:
+            self._on_accept(adopt(fd, self._sock.family))
+        except Exception:
+            self._state.report(self)
+        return True
+
+    def _turn_away(self, exc: OSError) -> None:
+        now = time.monotonic()
+        if now - self._last_log >= LOG_SECONDS:
+            self._last_log = now
+            _log.error("no descriptor for a new connection (%s); turning callers away", exc.strerror)
+        if self._reserve is not None:
+            os.close(self._reserve)
+            self._reserve = None
+        try:
+            fd, _ = self._sock._accept()
+            os.close(fd)
+        except OSError:
+            pass
+        self._reserve = _open_reserve()
+        self._watcher.stop()
+        self._pause = self._state.later(PAUSE_SECONDS, self._resume)
+
+    def _resume(self) -> None:
+        if self._sock is not None:
+            self._watcher.start(self._on_readable)
+
+
+def _open_reserve() -> int | None:
+    try:
+        return os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return None

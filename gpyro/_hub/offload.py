@@ -1,0 +1,63 @@
+"""Bounded pools of native threads for methods that block outside gevent."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextvars import Context
+from typing import Any
+
+from gevent.threadpool import ThreadPool
+
+from gpyro._hub.state import HubState
+from gpyro.errors import ServerBusyError
+
+__all__ = ["OffloadPool"]
+
+
+class OffloadPool:
+    """At most `threads` native threads, and at most `queue` calls that wait for one.
+
+    Resources: the owner calls `close`; a running function cannot be stopped, only abandoned.
+    """
+
+    def __init__(self, state: HubState, threads: int, queue: int) -> None:
+        self._pool = ThreadPool(threads, hub=state.hub)
+        self._threads = threads
+        self._queue = queue
+        self._waiting = 0
+        self.busy = 0
+
+    def __repr__(self) -> str:
+        return f"<OffloadPool {self.busy} of {self._threads} threads busy, {self._waiting} calls waiting>"
+
+    def run(self, context: Context, function: Callable[..., Any], args: Any, kwargs: Any) -> Any:
+        """Run the function in a thread, within `context`, and wait for it without holding the hub.
+
+        Raises:
+            ServerBusyError: too many calls wait for a thread already.
+        """
+        if self.busy >= self._threads and self._waiting >= self._queue:
+            raise ServerBusyError(
+                f"{self._waiting} offloaded calls wait for {self._threads} threads, limit is {self._queue} "
+                "(offload_queue); try again later"
+            )
+        self._waiting += 1
+        try:
+            result = self._pool.spawn(_run_in, context, function, args, kwargs)
+        finally:
+            self._waiting -= 1
+        self.busy += 1
+        result.rawlink(self._ended)
+        return result.get()
+
+    def _ended(self, _: object) -> None:
+        self.busy -= 1
+
+    def close(self) -> None:
+        """Let the threads end when they are done."""
+        self._pool.maxsize = 0 if not self.busy else self._threads
+        self._pool.kill()
+
+
+def _run_in(context: Context, function: Callable[..., Any], args: Any, kwargs: Any) -> Any:
+    return context.run(function, *args, **kwargs)

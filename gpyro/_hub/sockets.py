@@ -1,0 +1,301 @@
+"""Addresses, sockets and their options: resolving, connecting and listening without blocking the hub.
+
+Sockets are the C module's own: they stay what they are in a patched process and cost less than gevent's. Names
+are looked up in native threads of our own, so that a resolver that hangs holds neither the hub nor the thread
+pool that user code works with.
+"""
+
+from __future__ import annotations
+
+import _socket
+import errno
+import os
+import stat
+import sys
+import time
+from typing import Any
+
+from gevent import get_hub, monkey
+from gevent.hub import Waiter
+
+from gpyro._hub.state import Timer
+from gpyro.errors import DaemonError, ProtocolError, TimeoutError
+
+__all__ = ["connect", "is_loopback", "listen_tcp", "listen_unix", "peer_uid", "resolve"]
+
+AF_INET, AF_INET6, AF_UNIX = _socket.AF_INET, _socket.AF_INET6, _socket.AF_UNIX
+_native_thread = monkey.get_original("_thread", "start_new_thread")
+
+#: Seconds until a silent peer is given up by the kernel, for peers that send no heartbeat: first probe after
+#: 15 s, then two more 10 s apart. TCP_USER_TIMEOUT covers what keepalive does not: unacknowledged data.
+KEEPALIVE = (("TCP_KEEPIDLE", 15), ("TCP_KEEPINTVL", 10), ("TCP_KEEPCNT", 3))
+USER_TIMEOUT_MS = 20_000
+#: Lookups under way at once; each is one native thread.
+MAX_LOOKUPS = 16
+#: Seconds an answer of the resolver is used again, and a failure.
+CACHE_SECONDS, NEGATIVE_CACHE_SECONDS = 30.0, 5.0
+#: Names kept in the cache.
+CACHE_NAMES = 1000
+
+_cache: dict[str, tuple[float, list[str] | OSError]] = {}
+_lookups = 0
+
+Endpoint = tuple[str, str, int] | tuple[str, str]
+
+
+def connect(endpoint: Any, timeout_seconds: float, keepalive: bool = True) -> Any:
+    """Open a connection to `("tcp", host, port)` or `("unix", path)` and return the non-blocking socket.
+
+    All addresses of a name share the time.
+
+    Raises:
+        TimeoutError: the time is over.
+        ProtocolError: nobody listens there, or the host is unknown.
+    """
+    deadline = time.monotonic() + timeout_seconds
+    if endpoint[0] == "unix":
+        targets: list[tuple[int, Any]] = [(AF_UNIX, endpoint[1])]
+    else:
+        targets = [(_family(ip), (ip, endpoint[2])) for ip in resolve(endpoint[1], timeout_seconds)]
+    failure: Exception | None = None
+    for index, (family, address) in enumerate(targets):
+        left = deadline - time.monotonic()
+        share = left / (len(targets) - index)
+        try:
+            return _connect_one(family, address, max(share, 0.0), keepalive)
+        except OSError as exc:
+            failure = exc
+    where = endpoint[1] if endpoint[0] == "unix" else f"{endpoint[1]} port {endpoint[2]}"
+    if isinstance(failure, OSError) and failure.errno == errno.ETIMEDOUT:
+        raise TimeoutError(
+            f"connection failed: no answer from {where} within {timeout_seconds:g} s (connect_timeout_seconds)"
+        ) from failure
+    reason = failure.strerror if isinstance(failure, OSError) else "no address"
+    raise ProtocolError(f"connection failed: {where}: {reason}") from failure
+
+
+def _connect_one(family: int, address: Any, timeout_seconds: float, keepalive: bool) -> Any:
+    sock = _socket.socket(family, _socket.SOCK_STREAM)
+    try:
+        sock.setblocking(False)
+        if family != AF_UNIX:
+            set_options(sock, keepalive)
+        code = sock.connect_ex(address)
+        if code in (errno.EINPROGRESS, errno.EAGAIN):
+            if not _wait_writable(sock, timeout_seconds):
+                raise OSError(errno.ETIMEDOUT, os.strerror(errno.ETIMEDOUT))
+            code = sock.getsockopt(_socket.SOL_SOCKET, _socket.SO_ERROR)
+        if code:
+            raise OSError(code, os.strerror(code))
+        if family != AF_UNIX and sock.getsockname() == sock.getpeername():
+            # Linux may connect a socket to itself when it picks the port that nobody listens on.
+            raise OSError(errno.ECONNREFUSED, os.strerror(errno.ECONNREFUSED))
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+def _wait_writable(sock: Any, timeout_seconds: float) -> bool:
+    hub = get_hub()
+    waiter = Waiter(hub)
+    watcher = hub.loop.io(sock.fileno(), 2)
+    timer = Timer(hub.loop, timeout_seconds, waiter.switch, False)
+    try:
+        watcher.start(waiter.switch, True)
+        return bool(waiter.get())
+    finally:
+        timer.cancel()
+        watcher.stop()
+        watcher.close()
+
+
+def set_options(sock: Any, keepalive: bool) -> None:
+    """Set what every TCP socket of gpyro has; on Linux accepted sockets inherit it from the listener."""
+    sock.setsockopt(_socket.IPPROTO_TCP, _socket.TCP_NODELAY, 1)
+    if not keepalive:
+        return
+    sock.setsockopt(_socket.SOL_SOCKET, _socket.SO_KEEPALIVE, 1)
+    for name, value in (*KEEPALIVE, ("TCP_USER_TIMEOUT", USER_TIMEOUT_MS)):
+        if hasattr(_socket, name):
+            sock.setsockopt(_socket.IPPROTO_TCP, getattr(_socket, name), value)
+
+
+# -- names ---------------------------------------------------------------------------------------------------
+
+
+def resolve(host: str, timeout_seconds: float) -> list[str]:
+    """Return the numeric addresses of a host, IPv4 first; numeric ones and localhost are never looked up.
+
+    Raises:
+        ProtocolError: the host is unknown.
+        TimeoutError: the resolver does not answer in time.
+    """
+    if _is_numeric(host):
+        return [host]
+    if host in ("", "localhost"):
+        return ["127.0.0.1", "::1"] if host else ["127.0.0.1"]
+    known = _cache.get(host)
+    if known is None or known[0] < time.monotonic():
+        known = _look_up(host, timeout_seconds)
+    if isinstance(known[1], OSError):
+        raise ProtocolError(f"unknown host {host!r}: {known[1].strerror}") from known[1]
+    return known[1]
+
+
+def _look_up(host: str, timeout_seconds: float) -> tuple[float, list[str] | OSError]:
+    global _lookups
+    if _lookups >= MAX_LOOKUPS:
+        raise ProtocolError(f"cannot look up {host!r}: {_lookups} lookups are waiting for the resolver")
+    hub = get_hub()
+    waiter = Waiter(hub)
+    _lookups += 1
+
+    def ask() -> None:
+        global _lookups
+        answer: list[str] | OSError
+        try:
+            found = _socket.getaddrinfo(host, 0, 0, _socket.SOCK_STREAM)
+            answer = sorted({str(row[4][0]) for row in found}, key=lambda ip: (":" in ip, ip))
+        except OSError as exc:
+            answer = exc
+        except UnicodeError as exc:
+            answer = OSError(errno.EINVAL, str(exc))
+        _lookups -= 1
+        seconds = NEGATIVE_CACHE_SECONDS if isinstance(answer, OSError) else CACHE_SECONDS
+        if len(_cache) >= CACHE_NAMES:
+            _cache.clear()
+        entry = _cache[host] = (time.monotonic() + seconds, answer)
+        try:
+            hub.loop.run_callback_threadsafe(waiter.switch, entry)
+        except Exception:
+            pass
+
+    _native_thread(ask, ())
+    timer = Timer(hub.loop, timeout_seconds, waiter.switch, None)
+    try:
+        entry = waiter.get()
+    finally:
+        timer.cancel()
+    if entry is None:
+        raise TimeoutError(f"the resolver did not answer for {host!r} within {timeout_seconds:g} s")
+    return entry  # type: ignore[no-any-return]
+
+
+def _is_numeric(host: str) -> bool:
+    for family in (AF_INET, AF_INET6):
+        try:
+            _socket.inet_pton(family, host.split("%")[0])
+        except (OSError, UnicodeError, ValueError):
+            continue
+        return True
+    return False
+
+
+def _family(ip: str) -> int:
+    return AF_INET6 if ":" in ip else AF_INET
+
+
+def is_loopback(ip: str) -> bool:
+    """Tell whether a numeric address never leaves this machine."""
+    return ip.startswith("127.") or ip == "::1" or ip.startswith("::ffff:127.")
+
+
+# -- listening -----------------------------------------------------------------------------------------------
+
+
+def listen_tcp(ip: str, port: int, tries: int, backlog: int, keepalive: bool) -> Any:
+    """Bind the first free port of `port` to `port + tries - 1` and listen; port 0 is the system's choice.
+
+    Raises:
+        DaemonError: no port is free, or the address is not ours.
+    """
+    family = _family(ip)
+    for candidate in range(port, port + max(tries, 1)):
+        sock = _socket.socket(family, _socket.SOCK_STREAM)
+        try:
+            sock.setblocking(False)
+            sock.setsockopt(_socket.SOL_SOCKET, _socket.SO_REUSEADDR, 1)
+            if family == AF_INET6:
+                sock.setsockopt(_socket.IPPROTO_IPV6, _socket.IPV6_V6ONLY, 1)
+            set_options(sock, keepalive)
+            sock.bind((ip, candidate))
+            sock.listen(backlog)
+            return sock
+        except OSError as exc:
+            sock.close()
+            if exc.errno != errno.EADDRINUSE or candidate == port + max(tries, 1) - 1:
+                raise DaemonError(_bind_message(ip, port, tries, exc)) from exc
+        except OverflowError as exc:
+            sock.close()
+            raise DaemonError(f"port {candidate} is not a port, ports are 0 to 65535") from exc
+    raise AssertionError("the loop returns or raises")
+
+
+def _bind_message(ip: str, port: int, tries: int, exc: OSError) -> str:
+    if exc.errno == errno.EADDRINUSE:
+        ports = f"port {port} is" if tries <= 1 else f"ports {port} to {port + tries - 1} are all"
+        return (
+            f"couldn't start the daemon on {ip}: {ports} in use; "
+            "give another port, or norange=True with port=0 for a free one"
+        )
+    return f"couldn't start the daemon on {ip} port {port}: {exc.strerror}"
+
+
+def listen_unix(path: str, backlog: int) -> Any:
+    """Listen on a unix socket that only this user can reach (mode 0600).
+
+    A socket file that nobody listens on any more is replaced.
+
+    Raises:
+        DaemonError: the path is in use, not a socket, or cannot be made.
+    """
+    _remove_stale(path)
+    sock = _socket.socket(AF_UNIX, _socket.SOCK_STREAM)
+    try:
+        sock.setblocking(False)
+        sock.bind(path)
+        # Before listen nobody can connect, so there is no moment with wider rights.
+        os.chmod(path, stat.S_IRUSR | stat.S_IWUSR)
+        sock.listen(backlog)
+    except OSError as exc:
+        sock.close()
+        raise DaemonError(f"couldn't start the daemon on unix socket {path!r}: {exc.strerror or exc}") from exc
+    return sock
+
+
+def _remove_stale(path: str) -> None:
+    try:
+        mode = os.lstat(path).st_mode
+    except OSError:
+        return
+    if not stat.S_ISSOCK(mode):
+        raise DaemonError(f"couldn't start the daemon: {path!r} exists and is not a socket")
+    probe = _socket.socket(AF_UNIX, _socket.SOCK_STREAM)
+    try:
+        probe.setblocking(False)
+        code = probe.connect_ex(path)
+    finally:
+        probe.close()
+    if code != errno.ECONNREFUSED:
+        raise DaemonError(f"couldn't start the daemon: unix socket {path!r} is in use")
+    os.unlink(path)
+
+
+def peer_uid(sock: Any) -> int | None:
+    """Return the user id at the other end of a unix socket, None where the system does not tell."""
+    if not sys.platform.startswith("linux"):
+        return None
+    credentials = sock.getsockopt(_socket.SOL_SOCKET, _socket.SO_PEERCRED, 12)
+    return int.from_bytes(credentials[4:8], sys.byteorder, signed=True)
+
+
+def adopt(fd: int, family: int) -> Any:
+    """Make a non-blocking socket of an accepted descriptor."""
+    sock = _socket.socket(family, _socket.SOCK_STREAM, 0, fd)
+    sock.setblocking(False)
+    if family != AF_UNIX and not sys.platform.startswith("linux"):
+        set_options(sock, True)
+    return sock
+
+

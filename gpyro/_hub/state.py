@@ -1,0 +1,330 @@
+"""What gpyro keeps for one gevent hub, that is for one OS thread: workers, the wheel, buffers, its end.
+
+A hub that gpyro itself brought into a thread is destroyed when the thread ends, so that short threads leave
+neither descriptors nor native threads behind. Connections register here and are closed then.
+"""
+
+from __future__ import annotations
+
+import _thread
+import os
+import sys
+import weakref
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import gevent
+from gevent import get_hub, monkey
+from gevent._hub_local import get_hub_if_exists
+from greenlet import greenlet
+
+__all__ = [
+    "HubState", "Ticker", "Timer", "current_state", "fork_epoch", "run_in_hub_of", "run_soon_or_now", "spawn_in",
+]  # fmt: skip
+
+#: Slots of the wheel: a bit more than a minute at one tick a second; longer waits go round.
+WHEEL_SLOTS = 64
+#: Large receive buffers kept for reuse per thread, and the size above which one is not kept.
+KEPT_BUFFERS = 4
+KEPT_BUFFER_BYTES = 4 * 1024 * 1024
+
+#: Seconds that the end of a thread or process waits for peers to take what is queued.
+FINISH_SECONDS = 5.0
+
+_native_local = _thread._local()
+_fork_epoch = 0
+
+
+def fork_epoch() -> int:
+    """Return how many forks lie between the first process and this one; a change means "we are a child"."""
+    return _fork_epoch
+
+
+class Ticker(Protocol):
+    """Something on the wheel."""
+
+    wheel_slot: int
+    stream: Any
+
+    def tick(self) -> int:
+        """Look at the time that passed; return the seconds until the next look, or 0 to leave the wheel."""
+        ...
+
+    def hub_ended(self) -> None:
+        """The thread ends: let go of everything that belongs to its loop."""
+        ...
+
+
+class Timer:
+    """A call at a later time that can be taken back."""
+
+    __slots__ = ("_watcher",)
+
+    def __init__(self, loop: Any, seconds: float, function: Callable[..., object], *args: object) -> None:
+        self._watcher = loop.timer(max(seconds, 0.0))
+        self._watcher.start(function, *args, update=True)
+
+    def cancel(self) -> None:
+        """Take it back; harmless when it has fired."""
+        watcher, self._watcher = self._watcher, None
+        if watcher is not None:
+            watcher.stop()
+            watcher.close()
+
+
+class HubState:
+    """One hub's share of gpyro.
+
+    Resources: owned by the thread; `end` closes all of it and runs when the thread ends.
+    Errors: what escapes a callback that runs in the hub goes to the hub's own error report.
+    """
+
+    def __init__(self, hub: Any, ours: bool) -> None:
+        self.hub = hub
+        self.loop = hub.loop
+        self.ours = ours
+        self.thread_id = _thread.get_ident()
+        #: True while something makes this hub run without being called into (a patched process, requestLoop).
+        self.loops_by_itself = 0
+        self.members: weakref.WeakSet[Ticker] = weakref.WeakSet()
+        #: Streams that have yet to send what is queued before they close.
+        self.closing: set[Any] = set()
+        self.watchdog: Any = None
+        self.in_flight = 0
+        self._idle_workers: list[_Worker] = []
+        self._slots: list[set[Ticker]] = [set() for _ in range(WHEEL_SLOTS)]
+        self._at = 0
+        self._scheduled = 0
+        self._wheel_timer: Any = None
+        self._buffers: list[bytearray] = []
+
+    def __repr__(self) -> str:
+        return (
+            f"<HubState of thread {self.thread_id}, {len(self.members)} members, "
+            f"{len(self._idle_workers)} idle workers, {self._scheduled} on the wheel>"
+        )
+
+    def runs(self) -> bool:
+        """Tell whether this hub answers without being called into."""
+        return self.loops_by_itself > 0 or monkey.is_module_patched("socket")
+
+    def turns(self) -> int:
+        """Return how often the loop has gone round; safe from any thread."""
+        return int(self.loop.iteration)
+
+    # -- callbacks -------------------------------------------------------------------------------------------
+
+    def soon(self, function: Callable[..., object], *args: object) -> None:
+        """Call it in the hub before it next waits."""
+        self.loop.run_callback(function, *args)
+
+    def later(self, seconds: float, function: Callable[..., object], *args: object) -> Timer:
+        """Call it in the hub after `seconds`."""
+        return Timer(self.loop, seconds, function, *args)
+
+    def report(self, context: object) -> None:
+        """Hand the exception being handled to the hub's error report; nothing is dropped in silence."""
+        self.hub.handle_error(context, *sys.exc_info())
+
+    # -- workers ---------------------------------------------------------------------------------------------
+
+    def run_worker(self, job: Callable[[], bool]) -> None:
+        """Run `job()` in a worker greenlet, now; return when it has ended or has blocked.
+
+        Only from the hub. The job returns False when its greenlet was thrown at and may not be used again.
+        """
+        idle = self._idle_workers
+        worker = idle.pop() if idle else _Worker(self)
+        worker.job = job
+        worker.switch()
+
+    # -- the wheel -------------------------------------------------------------------------------------------
+
+    def watch(self, ticker: Ticker, seconds: int) -> None:
+        """Call `ticker.tick()` after about `seconds`, and on as it asks for."""
+        slot = (self._at + min(max(seconds, 1), WHEEL_SLOTS - 1)) % WHEEL_SLOTS
+        ticker.wheel_slot = slot
+        self._slots[slot].add(ticker)
+        self._scheduled += 1
+        if self._wheel_timer is None:
+            # Not counted by the loop: a program with nothing else to do may end.
+            self._wheel_timer = self.loop.timer(1.0, 1.0, ref=False)
+            self._wheel_timer.start(self._turn_wheel, update=True)
+
+    def unwatch(self, ticker: Ticker) -> None:
+        """Take it off the wheel."""
+        slot = ticker.wheel_slot
+        if slot >= 0 and ticker in self._slots[slot]:
+            self._slots[slot].discard(ticker)
+            self._scheduled -= 1
+        ticker.wheel_slot = -1
+
+    def _turn_wheel(self) -> None:
+        self._at = (self._at + 1) % WHEEL_SLOTS
+        due = self._slots[self._at]
+        if due:
+            self._slots[self._at] = set()
+            self._scheduled -= len(due)
+            for ticker in due:
+                ticker.wheel_slot = -1
+                try:
+                    seconds = ticker.tick()
+                except Exception:
+                    self.report(ticker)
+                    continue
+                if seconds:
+                    self.watch(ticker, seconds)
+        if not self._scheduled:
+            self._wheel_timer.stop()
+            self._wheel_timer.close()
+            self._wheel_timer = None
+
+    # -- buffers ---------------------------------------------------------------------------------------------
+
+    def take_buffer(self, size: int) -> bytearray:
+        """Lend a buffer of at least `size` bytes; used pages cost much less than fresh ones."""
+        for index, buffer in enumerate(self._buffers):
+            if len(buffer) >= size:
+                return self._buffers.pop(index)
+        return bytearray(size)
+
+    def give_buffer(self, buffer: bytearray) -> None:
+        """Take a lent buffer back."""
+        if len(buffer) <= KEPT_BUFFER_BYTES and len(self._buffers) < KEPT_BUFFERS:
+            self._buffers.append(buffer)
+
+    # -- the end ---------------------------------------------------------------------------------------------
+
+    def finish_output(self, seconds: float) -> None:
+        """Send what is queued anywhere, with this whole thread waiting."""
+        for stream in [*self.closing, *(member.stream for member in list(self.members))]:
+            stream.finish(seconds)
+
+    def end(self) -> None:
+        """Close everything; runs in the dying thread."""
+        self.finish_output(FINISH_SECONDS)
+        for member in list(self.members):
+            member.hub_ended()
+        for stream in list(self.closing):
+            stream.close()
+        if self._wheel_timer is not None:
+            self._wheel_timer.stop()
+            self._wheel_timer.close()
+            self._wheel_timer = None
+        if self.watchdog is not None:
+            self.watchdog.close()
+        self._idle_workers.clear()
+        self._buffers.clear()
+        if self.ours:
+            self.hub.destroy(destroy_loop=True)
+
+
+class _Worker(greenlet):
+    """A greenlet that runs jobs, one after another, and waits in the pool between them."""
+
+    def __init__(self, state: HubState) -> None:
+        super().__init__(parent=state.hub)
+        self._state = state
+        self.job: Callable[[], bool] | None = None
+
+    def run(self) -> None:
+        state = self._state
+        idle = state._idle_workers
+        while self.job is not None:
+            job, self.job = self.job, None
+            try:
+                reusable = job()
+            except BaseException:
+                state.report(job)
+                return
+            del job
+            if not reusable or len(idle) >= KEPT_WORKERS:
+                return
+            idle.append(self)
+            state.hub.switch()
+
+
+#: Parked workers kept per thread (setting idle_workers): enough for the calls of one loop turn that block.
+KEPT_WORKERS = 64
+
+
+class _Guard:
+    """Lives in a native thread's own storage; its end is the thread's end."""
+
+    def __init__(self, state: HubState) -> None:
+        self._state = state
+        self._epoch = _fork_epoch
+
+    def __del__(self) -> None:
+        if self._epoch == _fork_epoch and not sys.is_finalizing():
+            self._state.end()
+
+
+def current_state() -> HubState:
+    """Return the state of this thread's hub, made when first asked for."""
+    hub = get_hub_if_exists()
+    ours = hub is None
+    if hub is None:
+        hub = get_hub()
+    try:
+        return hub.gpyro_state  # type: ignore[no-any-return]
+    except AttributeError:
+        pass
+    is_main = _thread.get_ident() == _main_thread_id()
+    state: HubState = HubState(hub, ours and not is_main)
+    hub.gpyro_state = state
+    if not is_main:
+        _native_local.guard = _Guard(state)
+    return state
+
+
+def _main_thread_id() -> int:
+    import threading
+
+    return threading.main_thread().ident or 0
+
+
+def run_in_hub_of(state: HubState, function: Callable[[], object]) -> None:
+    """Call `function` in the hub of another (or this) thread; safe from any thread.
+
+    It runs when that hub next looks; nothing is waited for.
+    """
+    if state.hub is get_hub_if_exists():
+        state.soon(function)
+    else:
+        state.loop.run_callback_threadsafe(function)
+
+
+def spawn_in(state: HubState, function: Callable[[], object]) -> None:
+    """Run `function` in a greenlet of its own in the thread that `state` belongs to; safe from anywhere."""
+    run_in_hub_of(state, lambda: gevent.spawn(function))
+
+
+def run_soon_or_now(state: HubState, function: Callable[[], object]) -> None:
+    """Call `function` in the thread that `state` belongs to: at once if this is it, else when its hub looks."""
+    if state.hub is get_hub_if_exists():
+        function()
+        return
+    try:
+        state.loop.run_callback_threadsafe(function)
+    except Exception:
+        # That thread has ended, and its end has closed everything.
+        return
+
+
+def _after_fork_in_child() -> None:
+    """Connections and daemons belong to the parent; a child starts with none of them."""
+    global _fork_epoch
+    _fork_epoch += 1
+    hub = get_hub_if_exists()
+    if hub is None:
+        return
+    state = getattr(hub, "gpyro_state", None)
+    if state is not None:
+        for member in list(state.members):
+            member.hub_ended()
+        state._idle_workers.clear()
+    gevent.reinit(hub)
+
+
+os.register_at_fork(after_in_child=_after_fork_in_child)

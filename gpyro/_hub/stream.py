@@ -1,0 +1,295 @@
+"""One connected socket on one hub: reads on readiness, writes gathered once a loop turn.
+
+Reading is a callback that runs in the hub, not a greenlet: an idle connection costs its objects and nothing
+else, and nobody's exception can leave a frame half read. Writing never blocks and never happens in pieces of
+a frame by different greenlets: whatever a send does not take stays in the queue and leaves when the socket is
+writable. Large messages wait in a lane of their own and give way to small ones between two chunks.
+"""
+
+from __future__ import annotations
+
+import logging
+import socket as _socket_constants
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Union
+
+from gpyro._hub.state import HubState, Timer
+
+__all__ = ["READ_BYTES", "Stream"]
+
+Buffer = Union[bytes, bytearray, memoryview]
+
+#: What one read takes at most; also one turn's share of a connection (setting turn_bytes).
+READ_BYTES = 64 * 1024
+#: Up to this much is joined into one piece and sent, above it is gathered by sendmsg without a copy.
+JOIN_BYTES = 128 * 1024
+#: Pieces in one sendmsg; the kernel's limit (UIO_MAXIOV) is 1,024.
+MAX_PIECES = 512
+
+_log = logging.getLogger("gpyro.hub")
+_WOULD_BLOCK = (BlockingIOError, InterruptedError)
+
+
+class Stream:
+    """A connected, non-blocking socket.
+
+    `on_readable()` runs in the hub when there is something to read, `on_error(exc)` when a write fails,
+    `on_drained()` when the queue has become short again.
+
+    Resources: the owner closes it. Errors: reading raises OSError, writing reports to `on_error`.
+    """
+
+    __slots__ = (
+        "_bulk", "_flush_armed", "_read_watcher", "_reading", "_sock", "_write_watcher", "closed", "corked",
+        "on_drained", "on_error", "on_readable", "out", "out_bytes", "progress", "soft_bytes", "state",
+    )
+
+    def __init__(self, sock: Any, state: HubState, soft_bytes: int) -> None:
+        self._sock = sock
+        self.state = state
+        self.soft_bytes = soft_bytes
+        self.out: list[Buffer] = []
+        self.out_bytes = 0
+        #: Counts sends that took something, for whoever watches over a peer that does not read.
+        self.progress = 0
+        self._bulk: deque[Iterator[Sequence[Buffer]]] | None = None
+        self._flush_armed = False
+        self.corked = False
+        self.closed = False
+        self._reading = False
+        self._read_watcher = state.loop.io(sock.fileno(), 1, ref=False)
+        self._write_watcher: Any = None
+        self.on_readable: Callable[[], object] | None = None
+        self.on_error: Callable[[OSError], object] | None = None
+        self.on_drained: Callable[[], object] | None = None
+
+    def __repr__(self) -> str:
+        if self.closed:
+            return "<Stream closed>"
+        return f"<Stream fd {self._sock.fileno()}, {self.out_bytes} bytes to send>"
+
+    # -- reading ---------------------------------------------------------------------------------------------
+
+    def start_reading(self) -> None:
+        """Let `on_readable` be called; harmless when it already is."""
+        if not self._reading and not self.closed:
+            self._reading = True
+            self._read_watcher.start(self.on_readable)
+
+    def stop_reading(self) -> None:
+        """Leave what comes in the kernel, so that the peer slows down."""
+        if self._reading and not self.closed:
+            self._reading = False
+            self._read_watcher.stop()
+
+    def hold_loop(self, hold: bool) -> None:
+        """Say whether the loop counts this connection as something to wait for (a call is under way)."""
+        if not self.closed:
+            self._read_watcher.ref = hold
+
+    def read(self) -> bytes | None:
+        """Return what there is, b"" at the end, None when there is nothing now."""
+        try:
+            return self._sock.recv(READ_BYTES)  # type: ignore[no-any-return]
+        except _WOULD_BLOCK:
+            return None
+
+    def read_into(self, view: memoryview) -> int | None:
+        """Like `read`, into a buffer; returns the count of bytes, 0 at the end."""
+        try:
+            return self._sock.recv_into(view)  # type: ignore[no-any-return]
+        except _WOULD_BLOCK:
+            return None
+
+    # -- writing ---------------------------------------------------------------------------------------------
+
+    def write(self, data: bytes) -> None:
+        """Queue one small frame; all of a loop turn leave in one send."""
+        self.out.append(data)
+        self.out_bytes += len(data)
+        if not self._flush_armed and not self.corked:
+            self._flush_armed = True
+            self.state.loop.run_callback(self._flush_turn)
+
+    def write_segments(self, segments: Sequence[Buffer]) -> None:
+        """Queue one frame made of several pieces."""
+        self.out.extend(segments)
+        self.out_bytes += sum(map(len, segments))
+        if not self._flush_armed and not self.corked:
+            self._flush_armed = True
+            self.state.loop.run_callback(self._flush_turn)
+
+    def write_bulk(self, chunks: Iterator[Sequence[Buffer]]) -> None:
+        """Queue a large message chunk by chunk; chunks of several messages take turns."""
+        if self._bulk is None:
+            self._bulk = deque()
+        self._bulk.append(chunks)
+        if not self._flush_armed and not self.corked:
+            self._flush_armed = True
+            self.state.loop.run_callback(self._flush_turn)
+
+    def is_congested(self) -> bool:
+        """Tell whether more is queued than a polite writer adds to."""
+        return self.out_bytes > self.soft_bytes
+
+    def is_flushed(self) -> bool:
+        """Tell whether everything has been handed to the kernel."""
+        return not self.out and not self._bulk
+
+    def flush(self) -> None:
+        """Send what the kernel takes now; the rest follows by itself."""
+        if self.closed or (self._write_watcher is not None and self._write_watcher.active):
+            return
+        congested = self.out_bytes > self.soft_bytes
+        try:
+            while self.out or self._bulk:
+                if not self.out:
+                    self._next_chunk()
+                elif not self._send_some():
+                    self._await_writable()
+                    break
+        except OSError as exc:
+            self._drop_output()
+            if self.on_error is not None:
+                self.on_error(exc)
+            return
+        if congested and self.out_bytes <= self.soft_bytes // 2 and self.on_drained is not None:
+            self.on_drained()
+
+    def close(self) -> None:
+        """Close the socket at once; what is queued is dropped."""
+        if self.closed:
+            return
+        self.closed = True
+        self.state.closing.discard(self)
+        self._read_watcher.stop()
+        self._read_watcher.close()
+        if self._write_watcher is not None:
+            self._write_watcher.stop()
+            self._write_watcher.close()
+        self._drop_output()
+        self._sock.close()
+        self.on_readable = self.on_error = self.on_drained = None
+
+    def close_gently(self, seconds: float) -> None:
+        """Close when everything has been sent, or after `seconds`; returns at once."""
+        self.stop_reading()
+        self.flush()
+        if self.closed or self.is_flushed():
+            self.close()
+            return
+        timer = Timer(self.state.loop, seconds, self.close)
+        self.state.closing.add(self)
+
+        def sent() -> None:
+            if self.is_flushed():
+                timer.cancel()
+                self.close()
+
+        self.soft_bytes = 0
+        self.on_drained = sent
+        self.on_error = lambda exc: self.close()
+
+    def finish(self, seconds: float) -> None:
+        """Send the rest with this whole thread waiting: its end, or the process's, is near."""
+        self.flush()
+        if self.closed or self.is_flushed():
+            return
+        try:
+            self._sock.settimeout(seconds)
+            while self.out or self._bulk:
+                if not self.out:
+                    self._next_chunk()
+                for piece in self.out:
+                    self._sock.sendall(piece)
+                self.out.clear()
+        except OSError as exc:
+            _log.warning("%d bytes could not be sent before the end: %s", self.out_bytes, exc)
+        self._drop_output()
+
+    # -- parts -----------------------------------------------------------------------------------------------
+
+    def _flush_turn(self) -> None:
+        self._flush_armed = False
+        self.flush()
+
+    def _send_some(self) -> bool:
+        """Send from the queue; False when the kernel takes no more now."""
+        out = self.out
+        try:
+            if len(out) == 1:
+                sent = self._sock.send(out[0])
+            elif self.out_bytes <= JOIN_BYTES:
+                out[:] = [b"".join(out)]
+                sent = self._sock.send(out[0])
+            else:
+                sent = self._sock.sendmsg(out[:MAX_PIECES])
+        except _WOULD_BLOCK:
+            return False
+        self.progress += 1
+        self.out_bytes -= sent
+        if self.out_bytes == 0:
+            out.clear()
+            return True
+        done = 0
+        while sent >= len(out[done]):
+            sent -= len(out[done])
+            done += 1
+        if sent:
+            out[done] = memoryview(out[done])[sent:]
+        del out[:done]
+        return True
+
+    def _next_chunk(self) -> None:
+        assert self._bulk is not None
+        chunks = self._bulk.popleft()
+        piece = next(chunks, None)
+        if piece is not None:
+            self._bulk.append(chunks)
+            self.out.extend(piece)
+            self.out_bytes += sum(map(len, piece))
+
+    def _await_writable(self) -> None:
+        if self._write_watcher is None:
+            self._write_watcher = self.state.loop.io(self._sock.fileno(), 2)
+        self._write_watcher.start(self._on_writable)
+
+    def _on_writable(self) -> None:
+        self._write_watcher.stop()
+        self.flush()
+
+    def _drop_output(self) -> None:
+        self.out.clear()
+        self.out_bytes = 0
+        self._bulk = None
+
+    # -- the socket ------------------------------------------------------------------------------------------
+
+    def peer_name(self) -> Any:
+        """Return the address of the peer as the socket module gives it."""
+        try:
+            return self._sock.getpeername()
+        except OSError:
+            return None
+
+    def sock_name(self) -> Any:
+        """Return our own address."""
+        try:
+            return self._sock.getsockname()
+        except OSError:
+            return None
+
+    def raw_socket(self) -> Any:
+        """Return the socket itself, for options and for `connection.sock`."""
+        return self._sock
+
+    def is_local(self) -> bool:
+        """Tell whether the peer is on this machine: a unix socket or a loopback address."""
+        if self._sock.family == _socket_constants.AF_UNIX:
+            return True
+        name = self.peer_name()
+        if not name:
+            return False
+        host = str(name[0])
+        return host.startswith("127.") or host == "::1" or host.startswith("::ffff:127.")

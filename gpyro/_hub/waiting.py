@@ -1,0 +1,98 @@
+"""How a greenlet waits: for a signal, for descriptors of the program's own, for a moment.
+
+These are what `requestLoop` and `handleRequests` are made of. They work in patched and unpatched processes:
+waiting in any greenlet, the main one included, is what makes this thread's hub run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import gevent
+from gevent import get_hub
+from gevent.hub import Waiter
+
+from gpyro._hub.state import Timer
+
+__all__ = ["Signal", "is_hub_greenlet", "run_pending", "sleep", "wait_for"]
+
+
+class Signal:
+    """Something happened; set from the hub or any greenlet of its thread, waited for by one greenlet."""
+
+    def __init__(self) -> None:
+        self._waiter: Any = None
+        self.is_set = False
+
+    def __repr__(self) -> str:
+        return f"<Signal {'set' if self.is_set else 'waited for' if self._waiter else 'idle'}>"
+
+    def set(self) -> None:
+        """Wake the waiter, if any; it stays set until the next wait returns."""
+        if not self.is_set:
+            self.is_set = True
+            waiter, self._waiter = self._waiter, None
+            if waiter is not None:
+                waiter.hub.loop.run_callback(waiter.switch, None)
+
+
+def wait_for(
+    signal: Signal, others: Sequence[Any], timeout_seconds: float | None
+) -> list[Any]:
+    """Wait until the signal is set, one of `others` is readable, or the time is over.
+
+    Returns:
+        Those of `others` that are readable. The signal is cleared.
+    """
+    hub = get_hub()
+    waiter = Waiter(hub)
+    ready: list[Any] = []
+    watchers = []
+    timer = None
+    try:
+        for other in others:
+            fd = other if isinstance(other, int) else other.fileno()
+            watcher = hub.loop.io(fd, 1)
+            watchers.append(watcher)
+            watcher.start(_note_ready, other, ready, watcher, waiter)
+        if timeout_seconds is not None:
+            timer = Timer(hub.loop, timeout_seconds, waiter.switch, None)
+        if not signal.is_set:
+            signal._waiter = waiter
+            waiter.get()
+    finally:
+        signal._waiter = None
+        signal.is_set = False
+        if timer is not None:
+            timer.cancel()
+        for watcher in watchers:
+            watcher.stop()
+            watcher.close()
+    return ready
+
+
+def _note_ready(other: Any, ready: list[Any], watcher: Any, waiter: Any) -> None:
+    watcher.stop()
+    ready.append(other)
+    if len(ready) == 1:
+        # At the end of this loop turn, so that others that are ready too come along.
+        waiter.hub.loop.run_callback(waiter.switch, None)
+
+
+def run_pending(turns: int = 2) -> None:
+    """Let the hub look at its descriptors and run what is due, without waiting."""
+    for _ in range(turns):
+        gevent.sleep(0)
+
+
+def sleep(seconds: float) -> None:
+    """Wait without holding the hub."""
+    gevent.sleep(seconds)
+
+
+def is_hub_greenlet() -> bool:
+    """Tell whether the caller runs in the hub itself, where nothing may wait."""
+    return gevent.getcurrent() is get_hub()
+
+

@@ -1,0 +1,88 @@
+"""Names the method that holds the hub: a native thread that looks whether the loop still turns.
+
+A hub that waits for events is idle, not held, however long it waits; what counts is one piece of Python that
+does not give the loop back. The thread looks twice a second and costs the calls nothing.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+import traceback
+from types import FrameType
+
+from gpyro._hub.state import HubState
+from gpyro._hub.threads import native_event, start_native_thread
+
+__all__ = ["Watchdog"]
+
+#: Seconds between two looks.
+LOOK_SECONDS = 0.5
+_log = logging.getLogger("gpyro.watchdog")
+
+
+class Watchdog:
+    """Watches one hub; `limit_seconds` is how long it may be held before a warning names who holds it.
+
+    Resources: the owner closes it.
+    """
+
+    def __init__(self, state: HubState, limit_seconds: float) -> None:
+        self._state = state
+        self._limit = limit_seconds
+        self._stop = native_event()
+        self.reports = 0
+        start_native_thread(self._run)
+
+    @classmethod
+    def ensure(cls, state: HubState, limit_seconds: float) -> None:
+        """See that this hub is watched; one is enough for all daemons of a thread. 0 seconds: not watched."""
+        if state.watchdog is None and limit_seconds:
+            state.watchdog = cls(state, limit_seconds)
+
+    def __repr__(self) -> str:
+        return f"<Watchdog of thread {self._state.thread_id}, {self.reports} reports>"
+
+    def close(self) -> None:
+        """End the thread."""
+        if self._stop.locked():
+            self._stop.release()
+
+    def _run(self) -> None:
+        held_looks, last_turn, reported = 0, -1, False
+        look = min(LOOK_SECONDS, self._limit / 2)
+        while not self._stop.acquire(timeout=look):
+            turn = self._state.turns()
+            frame = sys._current_frames().get(self._state.thread_id)
+            if turn != last_turn or frame is None or _is_waiting(frame):
+                held_looks, last_turn, reported = 0, turn, False
+                continue
+            held_looks += 1
+            if held_looks * look >= self._limit and not reported:
+                reported = True
+                self._report(frame, held_looks * look)
+
+    def _report(self, frame: FrameType, seconds: float) -> None:
+        self.reports += 1
+        name = _method_of(frame)
+        stack = "".join(traceback.format_stack(frame)[-6:])
+        _log.warning(
+            "%s holds the hub for more than %.1f s; nothing else is served meanwhile. Mark it @gpyro.offload, "
+            "patch the process, or let it wait through gevent. It is at:\n%s",
+            name, seconds, stack,
+        )
+
+
+def _is_waiting(frame: FrameType) -> bool:
+    """Tell whether the thread sits in the loop itself."""
+    code = frame.f_code
+    return code.co_name == "run" and "gevent" in code.co_filename
+
+
+def _method_of(frame: FrameType | None) -> str:
+    while frame is not None:
+        method = frame.f_locals.get("gpyro_method")
+        if method is not None:
+            return f"{method!r}"
+        frame = frame.f_back
+    return "code outside of a remote call"

@@ -1,0 +1,57 @@
+"""The one door to gevent, sockets, threads and the loop; what lies behind it is in `_hub/`.
+
+Upper rooms import from here only. `state` is one hub's share, `stream` one socket, `listener` the accept loop,
+`waiting` how greenlets wait, `bridge` what a foreign loop selects on, `offload` the thread pools, `watchdog`
+who holds the hub, `process` signals and the end of the process.
+"""
+
+from __future__ import annotations
+
+from gevent import GreenletExit, Timeout, get_hub, getcurrent
+
+from gpyro._hub.bridge import Bridge
+from gpyro._hub.listener import Listener
+from gpyro._hub.offload import OffloadPool
+from gpyro._hub.process import Signals, at_exit, flush_at_exit
+from gpyro._hub.sockets import connect, is_loopback, listen_tcp, listen_unix, peer_uid, resolve
+from gpyro._hub.state import HubState, Timer, current_state, fork_epoch, run_in_hub_of, run_soon_or_now, spawn_in
+from gpyro._hub.stream import Stream
+from gpyro._hub.threads import NativeLock, call_in_hub, thread_name
+from gpyro._hub.waiting import Signal, is_hub_greenlet, run_pending, sleep, wait_for
+from gpyro._hub.watchdog import Watchdog
+
+__all__ = [
+    "Bridge",
+    "GreenletExit",
+    "HubState",
+    "Listener",
+    "NativeLock",
+    "OffloadPool",
+    "Signal",
+    "Signals",
+    "Stream",
+    "Timeout",
+    "Timer",
+    "Watchdog",
+    "at_exit",
+    "call_in_hub",
+    "connect",
+    "current_state",
+    "flush_at_exit",
+    "fork_epoch",
+    "get_hub",
+    "getcurrent",
+    "is_hub_greenlet",
+    "is_loopback",
+    "listen_tcp",
+    "listen_unix",
+    "peer_uid",
+    "resolve",
+    "run_in_hub_of",
+    "run_pending",
+    "run_soon_or_now",
+    "sleep",
+    "spawn_in",
+    "thread_name",
+    "wait_for",
+]

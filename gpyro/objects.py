@@ -1,0 +1,316 @@
+"""What may be called on an object: the ObjBase family, exposure and marks.
+
+The table of callable names is built once, when an object is connected. What comes over the wire is only ever a
+key into it. This room is pure; locks, clocks and local storage live with the daemon.
+"""
+
+from __future__ import annotations
+
+import sys
+import types
+import weakref
+from collections.abc import Callable, Iterable
+from typing import Any, TypeVar
+
+from gpyro import seams
+from gpyro.errors import DaemonError, UnknownObjectError
+from gpyro.util import make_guid
+
+__all__ = ["Method", "ObjBase", "Table", "build_table", "cancellable", "expose", "idempotent", "offload", "oneway"]
+
+F = TypeVar("F", bound=Callable[..., Any])
+T = TypeVar("T")
+
+_MARK = "_gpyro_marks_"
+_BY_MODULES = frozenset(sys.stdlib_module_names) - {"__main__"}
+
+
+# -- marks ---------------------------------------------------------------------------------------------------
+
+
+def _mark(item: T, mark: str) -> T:
+    """Note a mark on a function, a property or a class (not inherited by its subclasses)."""
+    target: Any = item.fget if isinstance(item, property) else item
+    target = target.__func__ if isinstance(target, (staticmethod, classmethod)) else target
+    marks = target.__dict__.get(_MARK, frozenset()) if hasattr(target, "__dict__") else frozenset()
+    try:
+        setattr(target, _MARK, marks | {mark})
+    except (AttributeError, TypeError) as exc:
+        raise TypeError(f"@{mark} marks functions and classes, not {item!r}") from exc
+    return item
+
+
+def expose(item: T) -> T:
+    """Make a method callable from outside; a class that uses it exposes nothing else of its own.
+
+    On a class, all its public methods are meant.
+    """
+    name = getattr(item, "__name__", "")
+    if name.startswith("_"):
+        raise ValueError(f"{name!r} starts with an underscore; such names are never callable from outside")
+    return _mark(item, "expose")
+
+
+def oneway(method: F) -> F:
+    """The caller does not wait for this method, and hears nothing of its result or errors."""
+    return _mark(method, "oneway")
+
+
+def offload(method: F) -> F:
+    """Run this method in a native thread of a bounded pool: for code that blocks outside gevent."""
+    return _mark(method, "offload")
+
+
+def idempotent(method: F) -> F:
+    """This method may be sent again when a connection is lost and nobody knows whether it ran."""
+    return _mark(method, "idempotent")
+
+
+def cancellable(method: F) -> F:
+    """Cancel this method when its caller is gone, also without a deadline."""
+    return _mark(method, "cancellable")
+
+
+# -- the table -----------------------------------------------------------------------------------------------
+
+
+class Method:
+    """One callable name of one object."""
+
+    __slots__ = ("cancellable", "function", "idempotent", "name", "offload", "oneway", "owner")
+
+    def __init__(self, function: Callable[..., Any], name: str, owner: object, marks: Iterable[str] = ()) -> None:
+        self.function = function
+        self.name = name
+        self.owner = owner
+        self.oneway = "oneway" in marks
+        self.offload = "offload" in marks
+        self.idempotent = "idempotent" in marks
+        self.cancellable = "cancellable" in marks
+
+    def __repr__(self) -> str:
+        return f"<Method {type(self.owner).__name__}.{self.name}>"
+
+
+class Table:
+    """What is callable, readable and writable on one object, by name.
+
+    `attributes` is None where the object has none for the outside, an empty set where all public data
+    attributes are meant (ObjBase subclasses), else the names that `connect(attributes=...)` gave.
+    """
+
+    __slots__ = ("_attribute_names", "_attributes_of", "description", "methods")
+
+    def __init__(
+        self,
+        methods: dict[str, Method],
+        attributes_of: object | None,
+        attribute_names: frozenset[str] | None,
+        description: str,
+    ) -> None:
+        self.methods = methods
+        self._attributes_of = attributes_of
+        self._attribute_names = attribute_names
+        self.description = description
+
+    def __repr__(self) -> str:
+        return f"<Table of {self.description}: {', '.join(sorted(self.methods)) or 'nothing'}>"
+
+    def find(self, name: str) -> Method:
+        """Return the method of that name.
+
+        Raises:
+            AttributeError: it is not in the table; private and inherited names of ObjBase never are.
+        """
+        method = self.methods.get(name)
+        if method is None:
+            raise AttributeError(self._refusal(name, "method"))
+        return method
+
+    def read(self, name: str) -> Any:
+        """Return the value of a public data attribute.
+
+        Raises:
+            AttributeError: there is none, or it is not for the outside.
+        """
+        holder = self._holder(name)
+        value = getattr(holder, name)
+        if isinstance(value, types.ModuleType) or callable(value):
+            raise AttributeError(self._refusal(name, "data attribute"))
+        return value
+
+    def write(self, name: str, value: Any) -> None:
+        """Set a public data attribute; a new name is created where the object allows it.
+
+        Raises:
+            AttributeError: it is a method, or not for the outside.
+        """
+        if name in self.methods:
+            raise AttributeError(f"not an attribute: {name!r} of {self.description} is a method")
+        holder = self._holder(name)
+        present = getattr(type(holder), name, None)
+        if callable(present) or isinstance(present, types.ModuleType):
+            raise AttributeError(self._refusal(name, "data attribute"))
+        setattr(holder, name, value)
+
+    def _holder(self, name: str) -> object:
+        allowed = self._attribute_names
+        if (
+            self._attributes_of is None
+            or name.startswith("_")
+            or name in _OBJBASE_STATE
+            or (allowed is not None and name not in allowed)
+        ):
+            raise AttributeError(self._refusal(name, "data attribute"))
+        return self._attributes_of
+
+    def _refusal(self, name: str, kind: str) -> str:
+        if name.startswith("_"):
+            return f"{name!r} of {self.description} is private; such names are never reachable from outside"
+        return f"{self.description} has no {kind} {name!r} for the outside"
+
+
+def build_table(obj: object, attributes: Iterable[str] | None = None) -> Table:
+    """Build the table of an object that is about to be reachable.
+
+    Methods come from the class and its bases up to but without ObjBase and the standard library's, or from
+    the delegate. Where a class uses `@expose`, only what is exposed counts of that class.
+
+    Raises:
+        DaemonError: `attributes` names something private.
+    """
+    subject = obj
+    direct = True
+    if isinstance(obj, ObjBase) and obj.delegate is not None:
+        subject, direct = obj.delegate, False
+    names = None if attributes is None else frozenset(attributes)
+    for name in names or ():
+        if name.startswith("_"):
+            raise DaemonError(f"attributes={name!r}: private names are never reachable from outside")
+    methods = {name: Method(function, name, obj, marks) for name, function, marks in _methods_of(subject)}
+    holder: object | None = obj
+    if not direct or not isinstance(obj, ObjBase):
+        holder = subject if names is not None else None
+    return Table(methods, holder, names, f"'{type(subject).__name__}' object")
+
+
+def _methods_of(subject: object) -> Iterable[tuple[str, Callable[..., Any], frozenset[str]]]:
+    seen: set[str] = set()
+    for cls in type(subject).__mro__:
+        if cls is ObjBase or cls in _OBJBASE_FAMILY or cls.__module__.split(".")[0] in _BY_MODULES:
+            continue
+        selective = _uses_expose(cls)
+        for name, item in vars(cls).items():
+            if name in seen:
+                continue
+            seen.add(name)
+            marks = _marks_of(item)
+            if name.startswith("_") or not isinstance(item, (types.FunctionType, staticmethod, classmethod)):
+                continue
+            if not selective or "expose" in marks or "expose" in vars(cls).get(_MARK, ()):
+                yield name, getattr(subject, name), marks
+
+
+def _uses_expose(cls: type) -> bool:
+    return "expose" in vars(cls).get(_MARK, ()) or any("expose" in _marks_of(item) for item in vars(cls).values())
+
+
+def _marks_of(item: Any) -> frozenset[str]:
+    target = item.__func__ if isinstance(item, (staticmethod, classmethod)) else item
+    target = target.fget if isinstance(target, property) else target
+    if isinstance(target, types.FunctionType):
+        marks: frozenset[str] = target.__dict__.get(_MARK, frozenset())
+        return marks
+    return frozenset()
+
+
+# -- the family ----------------------------------------------------------------------------------------------
+
+
+class ObjBase:
+    """The base of objects that can be called from other processes.
+
+    Inherit from it, or hand any object to `delegateTo`, or pass a plain object to `Daemon.connect`, which
+    delegates by itself. Source: Pyro 3 manual, chapter 4, "Create object instances".
+    """
+
+    #: Travels as a reference, never as a copy of its state.
+    _gpyro_by_reference_ = True
+
+    objectGUID: str
+    delegate: object | None
+
+    def __init__(self) -> None:
+        self.objectGUID = make_guid()
+        self.delegate = None
+        self._gpyro_daemon: weakref.ref[Any] | None = None
+
+    def __getattr__(self, name: str) -> Any:
+        # A subclass that forgot ObjBase.__init__ gets its state here instead of a riddle later.
+        if name in _OBJBASE_STATE:
+            ObjBase.__init__(self)
+            return self.__dict__[name]
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+
+    def GUID(self) -> str:
+        """Return the id that names this object within its daemon."""
+        return self.objectGUID
+
+    def delegateTo(self, delegate: object) -> None:
+        """Let another object's public methods be called in place of this one's own."""
+        if delegate is self:
+            raise DaemonError("an object cannot delegate to itself")
+        self.delegate = delegate
+
+    @property
+    def daemon(self) -> Any:
+        """The daemon that this object is connected to, or None; held weakly, as objects keep none alive."""
+        return None if self._gpyro_daemon is None else self._gpyro_daemon()
+
+    @daemon.setter
+    def daemon(self, daemon: Any) -> None:
+        self._gpyro_daemon = None if daemon is None else weakref.ref(daemon)
+
+    def getDaemon(self) -> Any:
+        """Return the daemon that this object is connected to, or None."""
+        return self.daemon
+
+    def getProxy(self) -> Any:
+        """Return a proxy for this object, as a caller elsewhere would have it.
+
+        Raises:
+            DaemonError: it is not connected to a daemon.
+        """
+        return seams.make_proxy.get()(self._uri())
+
+    def getAttrProxy(self) -> Any:
+        """Like `getProxy`, with attribute access."""
+        return seams.make_attr_proxy.get()(self._uri())
+
+    def getLocalStorage(self) -> Any:
+        """Return the storage of the running call's connection; `.caller` is the connection.
+
+        Raises:
+            DaemonError: it is not connected to a daemon.
+        """
+        return self._connected_daemon().getLocalStorage()
+
+    def _gotReaped(self) -> None:
+        """Called when the daemon removes this unused, nameless object; for subclasses."""
+
+    def _connected_daemon(self) -> Any:
+        if self.daemon is None:
+            raise DaemonError(f"{type(self).__name__!r} object is not connected to a daemon")
+        return self.daemon
+
+    def _uri(self) -> Any:
+        return self._connected_daemon().uri_of(self)
+
+
+_OBJBASE_STATE = frozenset({"objectGUID", "delegate", "daemon", "_gpyro_daemon"})
+_OBJBASE_FAMILY: set[type] = set()
+
+
+def unknown_object(object_id: str) -> UnknownObjectError:
+    """Return the error for an id that nothing is connected under."""
+    return UnknownObjectError(f"unknown object ID {object_id!r}: nothing is connected under it, or not any more")
