@@ -1,0 +1,360 @@
+"""The calls that one connection sends: ids, the table of what waits, sending, waiting, giving up.
+
+A call that waits is a greenlet parked in `call`. The connection's callback in the hub takes the reply off the
+socket and switches straight to that greenlet. Whoever is thrown at while waiting takes its entry out of the
+table and tells the peer; nothing of the stream is in its hands, so no frame can be cut.
+"""
+
+from __future__ import annotations
+
+import struct
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from gpyro import hub
+from gpyro._connection.serving import ONEWAY, REPLY, REQUEST, SMALL_BYTES
+from gpyro.context import Scope, current_scope
+from gpyro.errors import CallCancelled, ConnectionClosedError, ProtocolError, TimeoutError
+from gpyro.wire.native import (
+    HEADER,
+    HEADER_BYTES,
+    Annotation,
+    Buffer,
+    Flag,
+    Frame,
+    FrameType,
+    State,
+    build_chunks,
+    build_extras,
+    build_frame,
+    parse_extras,
+)
+
+__all__ = ["METHOD", "Calling", "NotStarted", "Waiting"]
+
+CANCEL = int(FrameType.CANCEL)
+METHOD_FLAG = int(Flag.METHOD)
+#: Before the peer's limits are known, larger requests wait for its WELCOME.
+GREETING_BYTES = 64 * 1024
+#: A connection unused this long is looked at before something is written to it, since a hub that did not run
+#: meanwhile cannot know that the peer has closed it.
+CHECK_AFTER_SECONDS = 0.05
+
+
+class _Method:
+    def __repr__(self) -> str:
+        return "<a method>"
+
+
+#: What a read of an attribute returns when the name is a method.
+METHOD = _Method()
+
+
+class NotStarted(ConnectionClosedError):
+    """Raised on this side only, for a request that provably never started; a proxy sends it again.
+
+    The codec does not know this class, so nothing that a peer sends can look like it.
+    """
+
+
+class Waiting:
+    """A greenlet that waits for something of this connection; `greenlet` is None once it does not."""
+
+    __slots__ = ("error", "frame", "greenlet")
+
+    def __init__(self, greenlet: Any) -> None:
+        self.greenlet = greenlet
+        self.frame: Frame | None = None
+        self.error: BaseException | None = None
+
+    def wake(self) -> None:
+        """Switch to it if it still waits; only from the hub."""
+        if self.greenlet is not None:
+            self.greenlet.switch()
+
+
+class Calling:
+    """The calling half of a connection, in both directions the same."""
+
+    __slots__ = (
+        "_codec", "_congested", "_connection", "_machine", "_next_id", "_ready", "_stream", "hub", "pending",
+        "state", "used",
+    )  # fmt: skip
+
+    def __init__(self, connection: Any, first_id: int) -> None:
+        self._connection = connection
+        self._codec = connection.codec
+        self._machine = connection.machine
+        self._stream = connection.stream
+        self._next_id = first_id
+        self._congested: list[Waiting] = []
+        self._ready: list[Waiting] = []
+        self.state: hub.HubState = connection.state
+        self.hub = self.state.hub
+        #: Calls that wait for their answer, by request id.
+        self.pending: dict[int, Waiting] = {}
+        #: When the last answer was taken, on the monotonic clock.
+        self.used = time.monotonic()
+
+    def __repr__(self) -> str:
+        return f"<Calling {len(self.pending)} waiting>"
+
+    # -- calls -----------------------------------------------------------------------------------------------
+
+    def call(
+        self, target: bytes, args: tuple[Any, ...], kwargs: dict[str, Any] | None, timeout_seconds: float | None
+    ) -> Any:
+        """Send a request and wait for its answer.
+
+        Raises:
+            whatever the remote method raised; TimeoutError; ConnectionClosedError; SerializationError.
+        """
+        greenlet = hub.getcurrent()
+        if greenlet is self.hub:
+            raise ProtocolError("a remote call cannot wait inside a callback of the hub; spawn a greenlet for it")
+        body, buffers = self._codec.encode_arguments(args, kwargs)
+        scope = current_scope()
+        stream = self._stream
+        deadline: float | None = None
+        plain = (
+            scope is None and timeout_seconds is None and not buffers and len(body) <= SMALL_BYTES
+            and self._machine.state is State.READY and stream.out_bytes <= stream.soft_bytes
+        )  # fmt: skip
+        request_id = self._next_id
+        self._next_id = request_id + 2 & 0xFFFFFFFF
+        if request_id in self.pending:
+            request_id = self._free_id()
+        if plain:
+            stream.write(HEADER.pack(REQUEST, 0, len(target), request_id, len(body), 0) + target + body)
+        else:
+            deadline, extras = outgoing_extras(scope, buffers, timeout_seconds)
+            self._wait_sendable(len(body), greenlet)
+            self.send(REQUEST, 0, request_id, target, body, extras)
+        waiting = self._await_answer(request_id, greenlet, deadline)
+        frame = waiting.frame
+        if frame is None:
+            assert waiting.error is not None
+            raise waiting.error
+        if frame[0] == REPLY and not frame[1] and frame[6] is None and not frame[5]:
+            return self._codec.decode_value(frame[4], ())
+        return self._unusual_answer(frame, deadline)
+
+    def call_oneway(self, target: bytes, args: tuple[Any, ...], kwargs: dict[str, Any] | None) -> None:
+        """Send a request that is not answered; the kernel has it before this returns, if it takes it."""
+        body, buffers = self._codec.encode_arguments(args, kwargs)
+        _, extras = outgoing_extras(current_scope(), buffers, None, with_deadline=False)
+        self._wait_sendable(len(body), hub.getcurrent())
+        self.send(ONEWAY, 0, self._free_id(), target, body, extras)
+        if not self._stream.corked:
+            self._stream.flush()
+
+    def send(
+        self, kind: int, flags: int, request_id: int, target: bytes, body: bytes, extras: Sequence[Buffer]
+    ) -> None:
+        """Queue a frame of any size; what is over the peer's limit travels in chunks.
+
+        Raises:
+            ProtocolError: it is over max_value_bytes.
+        """
+        segments = build_frame(kind, flags, request_id, target, body, extras)
+        size = sum(map(len, segments))
+        wire = self._machine.limits
+        limit = self._connection.peer_limit()
+        if size > limit:
+            if size > wire.max_value_bytes:
+                raise ProtocolError(f"message is {size} bytes, limit is {wire.max_value_bytes} (max_value_bytes)")
+            chunk = min(wire.chunk_bytes, limit - HEADER_BYTES)
+            self._stream.write_bulk(iter(build_chunks(segments, request_id, chunk)))
+        else:
+            self._stream.write_segments(segments)
+
+    def is_stale(self) -> bool:
+        """Tell whether the peer may have closed without this side's hub having run since."""
+        return not self.pending and time.monotonic() - self.used > CHECK_AFTER_SECONDS
+
+    # -- what comes back, in the hub -------------------------------------------------------------------------
+
+    def answer(self, frame: Frame) -> None:
+        """Hand a REPLY or ERROR to the call that waits for it; an answer that nobody waits for is dropped."""
+        waiting = self.pending.pop(frame[2], None)
+        if waiting is None:
+            if frame[6] is not None:
+                self._machine.recycle(frame[6])
+            return
+        waiting.frame = frame
+        try:
+            waiting.greenlet.switch()
+        except BaseException:
+            self.state.report(self._connection)
+
+    def fail_all(self, last_served: int | None) -> None:
+        """The connection has ended; requests after `last_served` provably never started."""
+        self.fail_later(last_served)
+        pending, self.pending = self.pending, {}
+        for waiting in pending.values():
+            waiting.error = self._connection.closed_error(maybe_executed=True)
+            self.state.soon(waiting.wake)
+        self.drained()
+        self.ready()
+
+    def fail_later(self, last_served: int | None) -> None:
+        """The peer has said goodbye: it drops requests after the last one that it took."""
+        if last_served is None:
+            return
+        for request_id in list(self.pending):
+            if 0 < (request_id - last_served & 0xFFFFFFFF) < 0x80000000:
+                waiting = self.pending.pop(request_id)
+                waiting.error = NotStarted("connection lost: the peer shut down before it took this call")
+                self.state.soon(waiting.wake)
+
+    def drained(self) -> None:
+        """The output queue has become short."""
+        self._wake_all(self._congested)
+
+    def ready(self) -> None:
+        """The peer has told its limits."""
+        self._wake_all(self._ready)
+
+    def _wake_all(self, waiters: list[Waiting]) -> None:
+        for waiting in waiters:
+            self.state.soon(waiting.wake)
+        waiters.clear()
+
+    # -- waiting ---------------------------------------------------------------------------------------------
+
+    def _await_answer(self, request_id: int, greenlet: Any, deadline: float | None) -> Waiting:
+        waiting = Waiting(greenlet)
+        pending = self.pending
+        pending[request_id] = waiting
+        if len(pending) == 1:
+            self._stream.hold_loop(True)
+        timer = None
+        if deadline is not None:
+            timer = self.state.later(deadline - time.monotonic(), self._expire, request_id)
+        try:
+            switch = self.hub.switch
+            while waiting.frame is None and waiting.error is None:
+                switch()
+        except BaseException:
+            self._give_up(request_id)
+            raise
+        finally:
+            waiting.greenlet = None
+            if timer is not None:
+                timer.cancel()
+            if not self.pending:
+                self.used = time.monotonic()
+                self._connection.calls_ended()
+        return waiting
+
+    def _expire(self, request_id: int) -> None:
+        waiting = self.pending.pop(request_id, None)
+        if waiting is not None:
+            self._cancel(request_id)
+            waiting.error = TimeoutError(
+                "the call took longer than it was allowed; it was cancelled", maybe_executed=True
+            )
+            waiting.wake()
+
+    def _give_up(self, request_id: int) -> None:
+        """The caller was thrown at while it waited."""
+        if self.pending.pop(request_id, None) is not None:
+            self._cancel(request_id)
+
+    def _cancel(self, request_id: int) -> None:
+        if self._connection.closed_by is None:
+            self._stream.write(HEADER.pack(CANCEL, 0, 0, request_id, 0, 0))
+
+    def _wait_sendable(self, body_bytes: int, greenlet: Any) -> None:
+        """See that a request may go now; a large first one waits until the peer has told its limits.
+
+        Raises:
+            ConnectionClosedError: no more requests can be sent here; nothing was sent.
+        """
+        connection, stream, machine = self._connection, self._stream, self._machine
+        if stream.is_congested() and greenlet is not self.hub:
+            stream.flush()
+        while connection.closed_by is None and stream.is_congested() and greenlet is not self.hub:
+            self._park_in(self._congested, greenlet)
+        while (
+            connection.closed_by is None and machine.state is State.GREETED
+            and body_bytes > GREETING_BYTES and greenlet is not self.hub
+        ):  # fmt: skip
+            self._park_in(self._ready, greenlet)
+        if connection.closed_by is not None:
+            raise connection.closed_error(maybe_executed=False)
+        if machine.state not in (State.READY, State.GREETED) or connection.going_away:
+            raise NotStarted("connection lost: the peer is shutting down and takes no more calls")
+
+    def _park_in(self, waiters: list[Waiting], greenlet: Any) -> None:
+        waiting = Waiting(greenlet)
+        waiters.append(waiting)
+        self._stream.hold_loop(True)
+        try:
+            self.hub.switch()
+        finally:
+            waiting.greenlet = None
+            if waiting in waiters:
+                waiters.remove(waiting)
+            if not self.pending:
+                self._stream.hold_loop(False)
+
+    def _free_id(self) -> int:
+        while True:
+            request_id = self._next_id
+            self._next_id = request_id + 2 & 0xFFFFFFFF
+            if request_id not in self.pending:
+                return request_id
+
+    def _unusual_answer(self, frame: Frame, deadline: float | None) -> Any:
+        kind, flags, _, _, body, extras, owner = frame
+        buffers: Sequence[Buffer] = parse_extras(extras)[1] if extras else ()
+        try:
+            if kind == REPLY:
+                return METHOD if flags & METHOD_FLAG else self._codec.decode_value(body, buffers)
+            error = self._codec.decode_error(body, buffers)
+        finally:
+            if owner is not None:
+                del body, extras, buffers, frame
+                self._machine.recycle(owner)
+        if isinstance(error, CallCancelled):
+            text = str(error)
+            error = (
+                TimeoutError(f"the call took longer than it was allowed: {text}", maybe_executed=True)
+                if deadline is not None
+                else ConnectionClosedError(f"connection lost: {text}", maybe_executed=True)
+            )
+        try:
+            raise error
+        finally:
+            del error
+
+
+def outgoing_extras(
+    scope: Scope | None, buffers: Sequence[Buffer], timeout_seconds: float | None, with_deadline: bool = True
+) -> tuple[float | None, list[Buffer]]:
+    """Gather what travels beside a request; returns the deadline that now holds for it, if any.
+
+    Raises:
+        TimeoutError: the time is over before the call is sent.
+    """
+    now = time.monotonic()
+    deadline = None if timeout_seconds is None else now + timeout_seconds
+    annotations: dict[int, bytes] = {}
+    if scope is not None:
+        if scope.deadline is not None and (deadline is None or scope.deadline < deadline):
+            deadline = scope.deadline
+        path = scope.onward_path()
+        if path:
+            annotations[Annotation.CALL_PATH] = b"".join(path)
+        if scope.trace:
+            annotations[Annotation.TRACE] = scope.trace
+    if not with_deadline:
+        deadline = None
+    if deadline is not None:
+        left = deadline - now
+        if left <= 0:
+            raise TimeoutError("the deadline passed before the call was sent", maybe_executed=False)
+        annotations[Annotation.DEADLINE] = struct.pack("!I", min(max(int(left * 1000), 1), 0xFFFFFFFF))
+    return deadline, build_extras(annotations, buffers)

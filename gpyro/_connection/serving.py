@@ -1,0 +1,371 @@
+"""The calls that one connection serves: queue, workers, answers, cancelling.
+
+Requests that were read go into a deque. A worker greenlet drains it; a call that does not block ends without
+any other greenlet being made. When a call blocks, control comes back to the hub, which puts another worker on
+what is left. So plain blocking methods run side by side, and quick ones cost no spawn.
+
+Cancelling goes through the call's record: only from the hub, only while that very call is running. A worker
+that was thrown at ends after its call, since something may still try to wake it.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import deque
+from contextvars import Context
+from typing import Any
+
+from gpyro import hub
+from gpyro.context import Call, enter_scope
+from gpyro.errors import (
+    CallCancelled,
+    ProtocolError,
+    RemoteProtocolError,
+    SerializationError,
+    ServerBusyError,
+)
+from gpyro.objects import Method
+from gpyro.util import traceback_lines
+from gpyro.wire.native import (
+    HEADER,
+    Annotation,
+    Buffer,
+    Flag,
+    Frame,
+    FrameType,
+    parse_annotations,
+    parse_extras,
+    parse_target,
+)
+
+__all__ = ["Serving"]
+
+REQUEST, REPLY, ERROR, ONEWAY = (
+    int(FrameType.REQUEST), int(FrameType.REPLY), int(FrameType.ERROR), int(FrameType.ONEWAY),
+)
+#: Answers up to this size go out as one joined piece.
+SMALL_BYTES = 16 * 1024
+_NO_BUFFERS: list[Buffer] = []
+_log = logging.getLogger("gpyro.calls")
+
+
+class Serving:
+    """The serving half of a connection, in both directions the same."""
+
+    __slots__ = (
+        "_busy_timer", "_connection", "_deadlines", "_handler", "_local_methods", "_methods", "_peer_parity",
+        "_state", "_tuning", "_turn", "_turn_end", "last_id", "leaving", "requests", "running", "served",
+    )  # fmt: skip
+
+    def __init__(self, connection: Any, handler: Any, peer_parity: int) -> None:
+        self._connection = connection
+        self._handler = handler
+        self._methods: dict[bytes, Method] = handler.methods
+        self._local_methods: dict[bytes, Method] | None = None
+        self._peer_parity = peer_parity
+        self._state = connection.state
+        self._tuning = connection.tuning
+        self._turn = 0
+        self._turn_end = 0.0
+        self._busy_timer: hub.Timer | None = None
+        self._deadlines: dict[int, float] | None = None
+        self.requests: deque[Frame] = deque()
+        self.running: dict[int, Call] = {}
+        #: Set once we have said that we take no more calls, and the last request id that was taken.
+        self.leaving = False
+        self.last_id = 0
+        #: Calls taken on since the connection began.
+        self.served = 0
+
+    def __repr__(self) -> str:
+        return f"<Serving {len(self.running)} running, {len(self.requests)} waiting, {self.served} served>"
+
+    # -- taking on -------------------------------------------------------------------------------------------
+
+    def take(self, frame: Frame) -> None:
+        """Queue a REQUEST or ONEWAY that was read.
+
+        Raises:
+            RemoteProtocolError: its id is not the peer's to give, or is in use.
+        """
+        request_id = frame[2]
+        if request_id & 1 != self._peer_parity or request_id in self.running:
+            raise RemoteProtocolError(
+                f"request id {request_id} is {'in use' if request_id in self.running else 'of the wrong side'}"
+            )
+        if self.leaving:
+            return  # The GOAWAY named the last request that is served; the caller sends this one elsewhere.
+        self.last_id = request_id
+        if frame[5]:
+            self._note_deadline(frame)
+        self.requests.append(frame)
+
+    def work(self) -> None:
+        """Serve what is queued until this turn's share is used up; runs in the hub."""
+        self._turn += 1
+        self._turn_end = time.monotonic() + self._tuning.turn_seconds
+        state, requests, running, limit = (
+            self._state, self.requests, self.running, self._tuning.max_in_flight_per_connection,
+        )
+        while requests and time.monotonic() < self._turn_end:
+            if len(running) >= limit or state.in_flight >= self._tuning.max_in_flight:
+                self._wait_for_slot()
+                break
+            state.run_worker(self._drain)
+        self._turn += 1
+        self._handler.note_activity()
+
+    def is_full(self) -> bool:
+        """Tell whether calls wait for others to end, so that nothing more should be read."""
+        return self._busy_timer is not None
+
+    def _drain(self) -> bool:
+        """Serve requests one after another; ends at the turn's end, or when this worker was thrown at."""
+        turn = self._turn
+        requests = self.requests
+        while requests:
+            if self._serve(requests.popleft()):
+                return False
+            if turn != self._turn or time.monotonic() >= self._turn_end:
+                break
+        return True
+
+    def _note_deadline(self, frame: Frame) -> None:
+        raw = parse_annotations(frame[5]).get(Annotation.DEADLINE)
+        if raw is not None:
+            if self._deadlines is None:
+                self._deadlines = {}
+            self._deadlines[frame[2]] = time.monotonic() + int.from_bytes(raw[:4], "big") / 1000
+
+    # -- too many --------------------------------------------------------------------------------------------
+
+    def _wait_for_slot(self) -> None:
+        if self._busy_timer is None:
+            self._busy_timer = self._state.later(self._tuning.busy_wait_seconds, self._refuse_waiting)
+
+    def _refuse_waiting(self) -> None:
+        """Nothing ended in time: answer what waits, so that callers can go elsewhere."""
+        self._end_waiting()
+        while self.requests:
+            frame = self.requests.popleft()
+            if frame[0] == REQUEST:
+                self._send_error(frame[2], ServerBusyError(
+                    f"server too busy: {len(self.running)} calls are running on this connection, "
+                    f"limit is {self._tuning.max_in_flight_per_connection} (max_in_flight_per_connection), "
+                    f"and none ended within {self._tuning.busy_wait_seconds:g} s; try again later"
+                ))
+        self._connection.resume()
+
+    def _end_waiting(self) -> None:
+        timer, self._busy_timer = self._busy_timer, None
+        if timer is not None:
+            timer.cancel()
+
+    # -- one call --------------------------------------------------------------------------------------------
+
+    def _serve(self, frame: Frame) -> bool:
+        """Run one call and answer it; returns True when its greenlet was thrown at."""
+        kind, _, request_id, target, body, extras, owner = frame
+        self.served += 1
+        call = Call(self._connection, request_id, "", kind == ONEWAY, None)
+        try:
+            method = self._methods.get(target) or self._find(target)
+            if extras:
+                annotations, buffers = parse_extras(extras)
+                if annotations and not self._note_annotations(call, annotations):
+                    return False
+                args, kwargs = self._connection.codec.decode_arguments(body, buffers)
+                del buffers, annotations
+            else:
+                args, kwargs = self._connection.codec.decode_arguments(body, _NO_BUFFERS)
+        except Exception as exc:
+            self._answer_failure(call, exc)
+            return False
+        finally:
+            if owner is not None:
+                del body, extras, frame
+                self._connection.machine.recycle(owner)
+        call.method_name = method.name
+        call.method = method
+        call.oneway = method.oneway or call.oneway
+        call.worker = hub.getcurrent()
+        self._run(call, method, args, kwargs)
+        return call.thrown
+
+    def _run(self, call: Call, method: Method, args: Any, kwargs: Any) -> None:
+        gpyro_method = method  # the watchdog looks for this name
+        request_id, state = call.request_id, self._state
+        self.running[request_id] = call
+        state.in_flight += 1
+        timer = None
+        if call.deadline is not None:
+            timer = state.later(call.deadline - time.monotonic(), self.cancel, request_id, "its deadline passed")
+        try:
+            context = Context()
+            context.run(enter_scope, call)
+            if gpyro_method.offload or self._handler.offload_all:
+                result = self._handler.offload(context, gpyro_method.function, args, kwargs)
+            else:
+                result = context.run(gpyro_method.function, *args, **kwargs)
+        except BaseException as exc:
+            self._ended(call, timer)
+            self._answer_failure(call, exc)
+            return
+        self._ended(call, timer)
+        if not call.oneway:
+            self._answer(request_id, result)
+
+    def _ended(self, call: Call, timer: hub.Timer | None) -> None:
+        """Give the slot back; only now, so that a cancelled call that runs on still counts."""
+        self.running.pop(call.request_id, None)
+        self._state.in_flight -= 1
+        if timer is not None:
+            timer.cancel()
+        if self._busy_timer is not None:
+            self._end_waiting()
+            self._state.soon(self._connection.resume)
+        if self._connection.going_away:
+            # After the answer has been written.
+            self._state.soon(self._connection.calls_ended)
+
+    def _note_annotations(self, call: Call, annotations: dict[int, bytes]) -> bool:
+        """Fill the record; False when the call came too late to be started."""
+        path = annotations.get(Annotation.CALL_PATH, b"")
+        call.path = tuple(path[at : at + 8] for at in range(0, len(path), 8))
+        call.trace = annotations.get(Annotation.TRACE, b"")[:64]
+        if self._deadlines:
+            call.deadline = self._deadlines.pop(call.request_id, None)
+            if call.deadline is not None and call.deadline <= time.monotonic():
+                self._answer_failure(call, ServerBusyError("the call's deadline passed before it was started"))
+                return False
+        return True
+
+    def _find(self, target: bytes) -> Method:
+        """Look up what a request is for; what is found is remembered under the target's bytes."""
+        if self._local_methods is not None and target in self._local_methods:
+            return self._local_methods[target]
+        scope, access, object_id, name = parse_target(target)
+        if scope == 0:
+            return self._handler.find(self._connection, target, access, object_id, name)  # type: ignore[no-any-return]
+        if scope != 1:
+            raise RemoteProtocolError(f"request for scope {scope}; there are 0 and 1")
+        table = self._connection.exports.find(object_id)
+        if table is None:
+            raise ProtocolError(f"unknown object {object_id!r} of this connection")
+        if access:
+            return attribute_access(table, access, name)
+        method: Method = table.find(name)
+        if self._local_methods is None:
+            self._local_methods = {}
+        if len(self._local_methods) < self._tuning.max_exports:
+            self._local_methods[target] = method
+        return method
+
+    # -- answers ---------------------------------------------------------------------------------------------
+
+    def _answer(self, request_id: int, result: Any) -> None:
+        if result is METHOD_MARKER:
+            self._connection.send_answer(REPLY, Flag.METHOD, request_id, b"", ())
+            return
+        try:
+            body, buffers = self._connection.codec.encode_value(result)
+        except Exception as exc:
+            self._send_error(request_id, exc)
+            return
+        if buffers or len(body) > SMALL_BYTES:
+            self._connection.send_answer(REPLY, 0, request_id, body, buffers)
+        elif self._connection.closed_by is None:
+            self._connection.stream.write(HEADER.pack(REPLY, 0, 0, request_id, len(body), 0) + body)
+
+    def _answer_failure(self, call: Call, exc: BaseException) -> None:
+        if isinstance(exc, RemoteProtocolError) and not call.method_name:
+            _log.info("bad request from %s: %s", self._connection.addr, exc)
+        if call.oneway:
+            _log.info("oneway call %s failed: %s: %s", call.method_name or "?", type(exc).__name__, exc)
+            return
+        if isinstance(exc, (CallCancelled, hub.GreenletExit)):
+            exc = CallCancelled(*exc.args) if exc.args else CallCancelled("the call was cancelled")
+        self._send_error(call.request_id, exc, call.method_name)
+
+    def _send_error(self, request_id: int, exc: BaseException, method_name: str = "") -> None:
+        connection = self._connection
+        lines = None
+        if method_name and connection.may_see_tracebacks():
+            lines = traceback_lines(exc, self._handler.detailed_traceback())
+        try:
+            encoded = connection.codec.encode_error(exc, lines)
+        except Exception as failure:
+            text = f"{type(exc).__name__} could not travel: {failure}"
+            encoded = connection.codec.encode_error(SerializationError(text), lines)
+        connection.send_answer(ERROR, 0, request_id, *encoded)
+
+    # -- cancelling ------------------------------------------------------------------------------------------
+
+    def cancel(self, request_id: int, reason: str) -> None:
+        """Stop a call, wherever it is; runs in the hub. Unknown ids are calls that have ended."""
+        call = self.running.get(request_id)
+        if call is None:
+            self._drop_waiting(request_id, reason)
+            return
+        call.cancelled = True
+        if call.oneway or call.thrown or call.worker is None or call.worker.dead:
+            return
+        call.thrown = True
+        try:
+            call.worker.throw(CallCancelled(f"{call.method_name} was cancelled: {reason}"))
+        except BaseException:
+            self._state.report(call)
+
+    def _drop_waiting(self, request_id: int, reason: str) -> None:
+        for index, frame in enumerate(self.requests):
+            if frame[2] == request_id and frame[0] == REQUEST:
+                del self.requests[index]
+                self._send_error(request_id, CallCancelled(f"cancelled before it was started: {reason}"))
+                return
+
+    def caller_gone(self) -> None:
+        """The connection has ended: cancel what may be, tell the others; oneway calls run on."""
+        self._end_waiting()
+        self.requests = deque(frame for frame in self.requests if frame[0] == ONEWAY)
+        for request_id, call in list(self.running.items()):
+            if call.oneway:
+                continue
+            call.cancelled = True
+            if call.deadline is not None or call.method.cancellable:
+                self._state.soon(self.cancel, request_id, "its caller is gone")
+        if self.requests:
+            self._state.soon(self.work)
+
+    def cancel_all(self, reason: str) -> None:
+        """Cancel whatever is running or waiting; runs in the hub."""
+        for request_id in [*self.running, *(frame[2] for frame in self.requests)]:
+            self.cancel(request_id, reason)
+
+
+class _MethodMarker:
+    def __repr__(self) -> str:
+        return "<it is a method>"
+
+
+METHOD_MARKER = _MethodMarker()
+
+
+def attribute_access(table: Any, access: int, name: str) -> Method:
+    """Return a method that reads (1) or writes (2) an attribute of what `table` stands for.
+
+    Raises:
+        RemoteProtocolError: there is no such access.
+    """
+    if access == 1:
+        return Method(lambda: _read(table, name), f"{name} (read)", table)
+    if access == 2:
+        return Method(lambda value: table.write(name, value), f"{name} (write)", table)
+    raise RemoteProtocolError(f"request for access {access}; there are 0, 1 and 2")
+
+
+def _read(table: Any, name: str) -> Any:
+    if name in getattr(table, "methods", ()):
+        return METHOD_MARKER
+    return table.read(name)
+

@@ -1,0 +1,149 @@
+"""Which objects a daemon has connected, under which ids and names; safe from any thread."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Iterable
+
+from gpyro import hub
+from gpyro._connection.serving import attribute_access
+from gpyro.errors import DaemonError, NamingError
+from gpyro.objects import Method, ObjBase, Table, build_table, unknown_object
+
+__all__ = ["DAEMON_ID", "INTERNAL_NAME", "Entry", "Registry"]
+
+#: The object that every daemon has for itself. Source: Pyro.constants.INTERNAL_DAEMON_GUID.
+DAEMON_ID = "c0000000011000001000000010000001"
+#: The name that object has in `getRegistered()`. Source: Pyro 3.16, observed.
+INTERNAL_NAME = "__PYRO_Internal_Daemon"
+#: Requests whose methods are remembered by the bytes of their target, before the memory is begun anew.
+MAX_REMEMBERED = 10_000
+
+
+class Entry:
+    """One connected object."""
+
+    __slots__ = ("names", "obj", "persistent", "table")
+
+    def __init__(self, obj: object, table: Table) -> None:
+        self.obj = obj
+        self.table = table
+        self.names: list[str] = []
+        self.persistent: set[str] = set()
+
+
+class Registry:
+    """The connected objects of one daemon.
+
+    `methods` remembers what the bytes of a request's target stand for; it is emptied when an object leaves.
+    """
+
+    def __init__(self) -> None:
+        self._entries: dict[str, Entry] = {}
+        self._ids_of_names: dict[str, str] = {}
+        self._wrappers: weakref.WeakValueDictionary[int, ObjBase] = weakref.WeakValueDictionary()
+        self._lock = hub.NativeLock()
+        self.methods: dict[bytes, Method] = {}
+
+    def __repr__(self) -> str:
+        return f"<Registry of {len(self)} objects>"
+
+    def __len__(self) -> int:
+        return sum(1 for object_id in self._entries if object_id != DAEMON_ID)
+
+    def connect(
+        self, obj: ObjBase, object_id: str, name: str | None, attributes: Iterable[str] | None = None,
+        persistent: bool = False,
+    ) -> Entry:  # fmt: skip
+        """Add an object, or another name of one that is there.
+
+        Raises:
+            DaemonError: another object has that id. NamingError: another object has that name here.
+        """
+        with self._lock:
+            entry = self._entries.get(object_id)
+            if entry is not None and entry.obj is not obj:
+                raise DaemonError(f"another object is connected under the id {object_id!r}")
+            if name is not None and self._ids_of_names.get(name, object_id) != object_id:
+                raise NamingError(f"name already exists: {name!r} is another object of this daemon")
+            if entry is None:
+                entry = self._entries[object_id] = Entry(obj, build_table(obj, attributes))
+            if name is not None:
+                self._ids_of_names[name] = object_id
+                if name not in entry.names:
+                    entry.names.append(name)
+                if persistent:
+                    entry.persistent.add(name)
+            return entry
+
+    def disconnect(self, object_id: str) -> Entry:
+        """Take an object out.
+
+        Raises:
+            KeyError: there is none.
+        """
+        with self._lock:
+            if object_id not in self._entries:
+                raise KeyError(f"no object is connected under {object_id!r}")
+            entry = self._entries.pop(object_id)
+            for name in entry.names:
+                self._ids_of_names.pop(name, None)
+            self.methods.clear()
+            return entry
+
+    def wrapper_of(self, obj: object) -> ObjBase:
+        """Return the ObjBase that stands for a plain object, made when it is first connected."""
+        wrapper = self._wrappers.get(id(obj))
+        if wrapper is None or wrapper.delegate is not obj:
+            wrapper = ObjBase()
+            wrapper.delegateTo(obj)
+            self._wrappers[id(obj)] = wrapper
+        return wrapper
+
+    def find(self, target: bytes, access: int, object_id: str, name: str) -> Method:
+        """Return what a request is for.
+
+        Raises:
+            UnknownObjectError, AttributeError: it is for nothing.
+        """
+        entry = self._entries.get(object_id)
+        if entry is None:
+            raise unknown_object(object_id)
+        if access:
+            return attribute_access(entry.table, access, name)
+        method = entry.table.find(name)
+        with self._lock:
+            # Looked up again under the lock: a disconnect since then must not be forgotten.
+            if self._entries.get(object_id) is entry:
+                if len(self.methods) >= MAX_REMEMBERED:
+                    self.methods.clear()
+                self.methods[target] = method
+        return method
+
+    def ids(self) -> list[str]:
+        """Return the ids of the connected objects, without the daemon's own."""
+        return [object_id for object_id in list(self._entries) if object_id != DAEMON_ID]
+
+    def listing(self) -> dict[str, str | None]:
+        """Return the ids with a name each, or None."""
+        return {key: (entry.names[0] if entry.names else None) for key, entry in list(self._entries.items())}
+
+    def id_of_name(self, name: str) -> str:
+        """Return the id of the object connected under exactly this name.
+
+        Raises:
+            NamingError: there is none.
+        """
+        try:
+            return self._ids_of_names[name]
+        except KeyError:
+            raise NamingError(f"name not found: no object was connected to this daemon as {name!r}") from None
+
+    def take_names(self) -> list[str]:
+        """Return the names to unregister at the end, once: all but the persistent ones."""
+        with self._lock:
+            names = []
+            for entry in self._entries.values():
+                names += [name for name in entry.names if name not in entry.persistent and name != INTERNAL_NAME]
+                entry.names = [name for name in entry.names if name not in names]
+            return names

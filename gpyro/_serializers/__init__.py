@@ -1,0 +1,13 @@
+"""The parts behind `gpyro.serializers`.
+
+Read them in this order, each imports only from those before it:
+
+    limits      the bounds, the wire's extension numbers, the small protocols between the parts
+    keys        how many keys of one hash a container may hold
+    registry    classes that travel by value
+    standard    types of the standard library, each with its encoder and decoder
+    buffers     bytes that travel beside the body, and numpy arrays
+    faults      exceptions
+    encoder     objects to bytes: the fast pass and the walk
+    decoder     bytes to objects: the fast pass and the careful one
+"""

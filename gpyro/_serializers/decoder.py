@@ -1,0 +1,353 @@
+"""Bytes to objects: the fast pass, and the careful one.
+
+The fast pass is for small bodies without parts beside them: again a chain of functions without state, one for
+each depth. All else, and whatever fails there, is decoded by a `Reading`, which knows the message: its parts, its
+limits, the connection's references, and the error that ormsgpack swallows. Code of the user's runs only there.
+
+Two things protect the C stack. ormsgpack takes up to 1,023 arrays inside each other, at about 0.7 KiB of stack
+each, and begins anew in each extension: 20 extensions with 1,000 arrays between them end the process. The
+fast pass takes only bodies that are too short for that; a Reading keeps account.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Any
+
+import ormsgpack
+
+from ..errors import NoModuleError, PyroError, RemoteProtocolError
+from .encoder import keep_interrupt
+from .keys import comparisons
+from .limits import Buffers, CodecLimits, Deferred, Extension, References, Unpacker, describe
+from .registry import BY_NAME, misfit
+from .standard import DECODERS, broken, decodes
+
+__all__ = ["FAST_BYTES", "Reading", "count_body", "fast_hook", "nesting_of"]
+
+Hook = Callable[[int, bytes], Any]
+unpackb = ormsgpack.unpackb
+
+#: Longest body for the fast pass; it cannot nest deeper than it is long: 4,096 * 0.7 KiB of the C stack.
+FAST_BYTES = 4096
+#: Arrays and maps inside each other, over all extensions: the same bound for longer bodies.
+_MAX_NESTING = 4096
+#: ormsgpack's own bound for one payload.
+_NATIVE_NESTING = 1024
+
+
+@decodes(Extension.OBJECT)
+def _decode_object(payload: bytes, level: Unpacker) -> Any:
+    parts = level.unpack(payload)
+    if type(parts) is not list or len(parts) != 2:
+        raise broken("object", parts)
+    entry = BY_NAME.get(parts[0])
+    if entry is None:
+        raise NoModuleError(
+            f"a {describe(parts[0])} arrived, and no class is registered under that name here; "
+            "gpyro.register(cls) on both sides"
+        )
+    if entry.own_code:
+        level.defer()
+    try:
+        return entry.build(parts[1])
+    except PyroError:
+        raise
+    except Exception as exc:
+        raise misfit(entry.cls, describe(exc, 200)) from exc
+
+
+@decodes(Extension.REFERENCE)
+def _decode_reference(payload: bytes, level: Unpacker) -> object:
+    if not payload:
+        raise broken("reference", payload)
+    return level.reference(payload[0], payload[1:])
+
+
+class _FastLevel:
+    """What decoders use in the fast pass: one for each depth, without state."""
+
+    __slots__ = ("_deeper", "hook", "limits")
+
+    def __init__(self, limits: CodecLimits, deeper: Hook) -> None:
+        self.limits = limits
+        self._deeper = deeper
+        self.hook = _make_hook(self, deeper)
+
+    def unpack(self, payload: bytes) -> Any:
+        return unpackb(payload, ext_hook=self._deeper)
+
+    def check_keys(self, keys: Any) -> None:
+        if comparisons(keys) > len(keys):
+            raise Deferred
+
+    def part(self, index: bytes) -> memoryview:
+        raise Deferred
+
+    def reference(self, kind: int, data: bytes) -> object:
+        raise Deferred
+
+    def defer(self) -> None:
+        raise Deferred
+
+
+@lru_cache(maxsize=16)
+def fast_hook(limits: CodecLimits) -> Hook:
+    """Return the ext_hook of the outermost level for these limits."""
+    hook: Hook = _too_deep
+    for _ in range(limits.max_depth):
+        hook = _FastLevel(limits, hook).hook
+    return hook
+
+
+def _too_deep(kind: int, payload: bytes) -> Any:
+    raise Deferred
+
+
+def _make_hook(level: _FastLevel, deeper: Hook) -> Hook:
+    decoders, tuple_extension = DECODERS, Extension.TUPLE
+
+    def hook(kind: int, payload: bytes) -> Any:
+        try:
+            if kind == tuple_extension:
+                items = unpackb(payload, ext_hook=deeper)
+                if type(items) is list:
+                    return tuple(items)
+            return decoders[kind](payload, level)
+        except Exception:
+            raise
+        except BaseException as exc:
+            keep_interrupt(exc)
+            raise
+
+    return hook
+
+
+class Reading:
+    """Decodes one message with care; it is the Unpacker of the decoders."""
+
+    __slots__ = (
+        "_compared",
+        "_counting",
+        "_depth",
+        "_error",
+        "_items",
+        "_nesting",
+        "_parts",
+        "_references",
+        "limits",
+    )
+
+    def __init__(self, limits: CodecLimits, parts: Buffers, references: References | None) -> None:
+        self.limits = limits
+        self._parts: list[Any] = list(parts)
+        self._references = references
+        self._error: BaseException | None = None
+        self._depth = 0
+        self._nesting = 0
+        self._items = 0
+        self._compared = 0
+        self._counting = False
+
+    def read(self, body: bytes | bytearray | memoryview) -> Any:
+        """Decode the body.
+
+        Raises:
+            RemoteProtocolError: it is not what an encoder writes, or exceeds a limit.
+            NoModuleError: it holds an object of a class that is not registered here.
+            SerializationError: it holds state that does not fit the registered class.
+        """
+        # Each element takes a byte at least, so a body this short cannot hold too many.
+        self._counting = len(body) > self.limits.max_items
+        try:
+            return self._unpack(body)
+        except PyroError:
+            raise
+        except Exception as exc:
+            raise RemoteProtocolError(f"a message cannot be decoded: {describe(exc, 200)}") from exc
+
+    # What decoders call
+
+    def unpack(self, payload: bytes) -> Any:
+        """Decode what lies one extension deeper."""
+        if self._depth >= self.limits.max_depth:
+            raise RemoteProtocolError(
+                f"more than {self.limits.max_depth} extensions inside each other in a message (max_depth)"
+            )
+        self._depth += 1
+        try:
+            return self._unpack(payload)
+        finally:
+            self._depth -= 1
+
+    def check_keys(self, keys: Any) -> None:
+        """Count the comparisons that putting these keys into one container will take."""
+        self._compared += max(0, comparisons(keys) - len(keys))
+        if self._compared > self.limits.max_colliding_keys**2 // 2:
+            raise RemoteProtocolError(
+                f"of {len(keys)} keys in a message too many have the same hash, limit is "
+                f"{self.limits.max_colliding_keys} (max_colliding_keys)"
+            )
+
+    def part(self, index: bytes) -> memoryview:
+        """Return a part beside the body; each can be had once, or few bytes would order many copies."""
+        if len(index) != 1 or index[0] >= len(self._parts):
+            raise broken("index of a part", index)
+        part = self._parts[index[0]]
+        if part is None:
+            raise RemoteProtocolError(f"part {index[0]} of a message is used twice")
+        self._parts[index[0]] = None
+        return memoryview(part)
+
+    def reference(self, kind: int, data: bytes) -> object:
+        """Return the object for a reference."""
+        if self._references is None:
+            raise RemoteProtocolError("a reference to an object arrived where none can be resolved")
+        return self._references.decode_reference(kind, data)
+
+    def defer(self) -> None:
+        """Nothing: this is the pass that is deferred to."""
+
+    # ormsgpack
+
+    def _unpack(self, data: bytes | bytearray | memoryview) -> Any:
+        nesting = self._nesting
+        self._nesting += self._bound(data)
+        try:
+            value = unpackb(data, ext_hook=self._hook)
+        except Exception as exc:
+            error, self._error = self._error, None
+            raise error or RemoteProtocolError(f"a message is not MessagePack: {exc}") from None
+        finally:
+            self._nesting = nesting
+        if self._counting:
+            self._count(value)
+        return value
+
+    def _hook(self, kind: int, payload: bytes) -> Any:
+        try:
+            decoder = DECODERS.get(kind)
+            if decoder is None:
+                raise RemoteProtocolError(f"unknown extension {kind} in a message")
+            return decoder(payload, self)
+        except BaseException as exc:
+            if self._error is None:
+                self._error = exc
+            raise
+
+    def _bound(self, data: bytes | bytearray | memoryview) -> int:
+        """Return how deep `data` may nest; looked at closely only when the sum becomes dangerous."""
+        bound = min(len(data), _NATIVE_NESTING)
+        if self._nesting + bound > _MAX_NESTING:
+            bound = nesting_of(bytes(data))
+            if self._nesting + bound > _MAX_NESTING:
+                raise RemoteProtocolError(
+                    f"lists and dicts are {self._nesting + bound} deep in a message, limit is {_MAX_NESTING}"
+                )
+        return bound
+
+    def _count(self, value: Any) -> None:
+        self._items += count_items(value)
+        if self._items > self.limits.max_items:
+            raise RemoteProtocolError(
+                f"{self._items} elements in a message, limit is {self.limits.max_items} (max_items)"
+            )
+
+
+_CONTAINERS = frozenset((list, dict))
+_ARRAYS = frozenset(
+    (
+        Extension.TUPLE,
+        Extension.ROWS,
+        Extension.SET,
+        Extension.FROZENSET,
+        Extension.PAIRS,
+        Extension.ORDERED_DICT,
+        Extension.DEFAULT_DICT,
+        Extension.DEQUE,
+        Extension.COUNTER,
+        Extension.OBJECT,
+    )
+)
+
+
+def count_body(body: bytes) -> int:
+    """Return how many elements the receiver of this body, which was just made here, will count."""
+    total = 0
+
+    def hook(kind: int, payload: bytes) -> None:
+        nonlocal total
+        if kind in _ARRAYS:
+            total += count_items(unpackb(payload, ext_hook=hook))
+
+    value = unpackb(body, ext_hook=hook)
+    return total + count_items(value)
+
+
+def count_items(value: Any) -> int:
+    """Return how many elements, keys and values the lists and dicts of one payload have."""
+    if type(value) not in _CONTAINERS:
+        return 0
+    count, level = 0, [value]
+    while level:
+        deeper: list[Any] = []
+        for container in level:
+            elements = container
+            if type(container) is dict:
+                elements = container.values()
+                count += len(container)
+            count += len(container)
+            if not _CONTAINERS.isdisjoint(map(type, elements)):
+                deeper += [element for element in elements if type(element) in _CONTAINERS]
+        level = deeper
+    return count
+
+
+#: First byte of an item: how many bytes of payload follow, for the items of fixed size.
+_FIXED = {0xCA: 4, 0xCB: 8, 0xCC: 1, 0xCD: 2, 0xCE: 4, 0xCF: 8, 0xD0: 1, 0xD1: 2, 0xD2: 4, 0xD3: 8}
+_FIXED |= {0xD4: 2, 0xD5: 3, 0xD6: 5, 0xD7: 9, 0xD8: 17}
+#: ... and for those with a length: bytes of the length, and what follows the payload's length (type of an ext).
+_SIZED = {0xC4: (1, 0), 0xC5: (2, 0), 0xC6: (4, 0), 0xC7: (1, 1), 0xC8: (2, 1), 0xC9: (4, 1)}
+_SIZED |= {0xD9: (1, 0), 0xDA: (2, 0), 0xDB: (4, 0)}
+#: Arrays and maps: bytes of the count, items for each.
+_COUNTED = {0xDC: (2, 1), 0xDD: (4, 1), 0xDE: (2, 2), 0xDF: (4, 2)}
+
+
+def nesting_of(data: bytes) -> int:
+    """Return how many arrays and maps are inside each other, without building anything.
+
+    Extensions are stepped over, so that all calls for one message together look at each byte once. Slower than
+    decoding; for messages that look like an attack.
+    """
+    size, position, deepest = len(data), 0, 0
+    left = [1]  # items that are still to come, for each open container
+    while left and position < size and deepest <= _MAX_NESTING:
+        if left[-1] == 0:
+            left.pop()
+            continue
+        left[-1] -= 1
+        first = data[position]
+        position += 1
+        items = -1
+        if first < 0x80 or first >= 0xE0:
+            continue
+        if first < 0x90:
+            items = 2 * (first & 0x0F)
+        elif first < 0xA0:
+            items = first & 0x0F
+        elif first < 0xC0:
+            position += first & 0x1F
+        elif first in _FIXED:
+            position += _FIXED[first]
+        elif first in _SIZED:
+            width, more = _SIZED[first]
+            position += width + more + int.from_bytes(data[position : position + width], "big")
+        elif first in _COUNTED:
+            width, each = _COUNTED[first]
+            items = each * int.from_bytes(data[position : position + width], "big")
+            position += width
+        if items >= 0:
+            left.append(items)
+            deepest = max(deepest, len(left) - 1)
+    return deepest

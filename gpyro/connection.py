@@ -1,0 +1,472 @@
+"""One wire machine on one stream, for both sides: reading, the greeting, the connection's life.
+
+Reading is a callback in the hub. The calling half is in `_connection/calling.py`, the serving half in
+`_connection/serving.py`, what travels by reference in `_connection/references.py`.
+
+The debug log of a connection reads as a dialogue: `<` in, `>` out, `=` state, `!` error.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable, Sequence
+from contextvars import Context
+from typing import Any, Protocol
+
+from gpyro import hub
+from gpyro._connection.calling import METHOD, Calling, NotStarted
+from gpyro._connection.liveness import Liveness
+from gpyro._connection.references import Exports
+from gpyro._connection.serving import ERROR, ONEWAY, REPLY, REQUEST, Serving
+from gpyro._connection.tuning import Tuning
+from gpyro._version import __version__
+from gpyro.errors import (
+    ConnectionClosedError,
+    ConnectionDeniedError,
+    ProtocolError,
+    RemoteProtocolError,
+    TimeoutError,
+)
+from gpyro.objects import Method
+from gpyro.serializers import Codec
+from gpyro.wire.hello import Field, Greeting, build_denial, parse_denial
+from gpyro.wire.native import (
+    HEADER,
+    PREFACE,
+    Frame,
+    FrameType,
+    Machine,
+    Side,
+    State,
+    build_extras,
+)
+from gpyro.wire.sniff import Dialect, build_farewell, describe, sniff
+
+__all__ = ["METHOD", "Connection", "Handler", "NotStarted", "Tuning"]
+
+log = logging.getLogger("gpyro.connection")
+
+_instance = (-1, b"")
+
+
+def instance_id() -> bytes:
+    """Return 16 random bytes that name this process for its life."""
+    global _instance
+    if _instance[0] != os.getpid():
+        _instance = (os.getpid(), os.urandom(16))
+    return _instance[1]
+
+
+class Handler(Protocol):
+    """What a connection asks of the side it belongs to: a daemon, or a proxy's end without one."""
+
+    tuning: Tuning
+    methods: dict[bytes, Method]
+    offload_all: bool
+
+    def find(self, connection: Connection, target: bytes, access: int, object_id: str, name: str) -> Method:
+        """Return what a request is for; may remember it in `methods` under `target`."""
+        ...
+
+    def greet(self, connection: Connection, greeting: Greeting) -> tuple[int, str] | None:
+        """Let a caller in (None), or deny it with a reason code and a text."""
+        ...
+
+    def offload(self, context: Context, function: Callable[..., Any], args: Any, kwargs: Any) -> Any:
+        """Run the function in a native thread."""
+        ...
+
+    def note_activity(self) -> None:
+        """Something was served."""
+        ...
+
+    def connection_closed(self, connection: Connection) -> None:
+        """The connection has ended."""
+        ...
+
+    def idle_seconds(self) -> float:
+        """Return after how long without calls a connection is closed, 0 for never."""
+        ...
+
+    def detailed_traceback(self) -> bool:
+        """Tell whether tracebacks carry local values."""
+        ...
+
+
+class Connection:
+    """A connection of gpyro's own wire.
+
+    `addr` is the peer's address, `identity` who it has proved to be (None without authentication). Validators
+    may put attributes of their own on it.
+
+    Resources: closed by whoever opened or accepted it; ends with its thread.
+    Errors: what breaks it fails all calls that wait and is kept in `closed_by`.
+    """
+
+    __slots__ = (
+        "__dict__", "__weakref__", "_continue", "_goaway_last", "_head", "_liveness", "addr", "calls",
+        "closed_by", "codec", "exports", "going_away", "handler", "identity", "machine", "peer", "serving",
+        "state", "stream", "tuning", "wheel_slot",
+    )  # fmt: skip
+
+    def __init__(self, sock: Any, side: Side, handler: Handler) -> None:
+        self.state = hub.current_state()
+        self.tuning = handler.tuning
+        self.handler = handler
+        self.stream = hub.Stream(sock, self.state, self.tuning.output_soft_bytes)
+        self.addr = self.stream.peer_name() or "unix socket"
+        self.identity: str | None = None
+        self.machine = Machine(side, self.tuning.wire, self.state.take_buffer, self.state.give_buffer)
+        self.exports = Exports(self, self.tuning.max_exports)
+        self.codec = Codec(self.tuning.codec, self.exports)
+        self.calls = Calling(self, 1 if side is Side.CLIENT else 2)
+        self.serving = Serving(self, handler, 1 if side is Side.SERVER else 0)
+        self.peer: Greeting | None = None
+        self.closed_by: Exception | None = None
+        #: True once either side has said that it takes no more calls.
+        self.going_away = False
+        self.wheel_slot = -1
+        self._goaway_last: int | None = None
+        self._head: bytes | None = b"" if side is Side.SERVER else None
+        self._continue: hub.Timer | None = None
+        self._liveness = Liveness(self)
+        self.stream.on_readable = self._on_readable
+        self.stream.on_error = self._lost
+        self.stream.on_drained = self.calls.drained
+        self.state.members.add(self)
+        self.state.watch(self, max(int(self.tuning.handshake_timeout_seconds), 1))
+        self.stream.start_reading()
+
+    def __repr__(self) -> str:
+        return (
+            f"<Connection {self.machine.side.value} to {self.addr} {self.machine.state.value}, "
+            f"{len(self.calls.pending)} calls out, {len(self.serving.running)} in>"
+        )
+
+    # -- opening ---------------------------------------------------------------------------------------------
+
+    @classmethod
+    def open(cls, endpoint: tuple[Any, ...], handler: Handler, timeout_seconds: float | None = None) -> Connection:
+        """Connect to an endpoint and say hello; the first requests leave together with it.
+
+        Raises:
+            ProtocolError: nobody listens there. TimeoutError: no answer in time.
+        """
+        tuning = handler.tuning
+        seconds = tuning.connect_timeout_seconds if timeout_seconds is None else timeout_seconds
+        self = cls(hub.connect(endpoint, seconds, tuning.keepalive), Side.CLIENT, handler)
+        self._say(FrameType.HELLO, self._greeting().build())
+        return self
+
+    @classmethod
+    def accept(cls, sock: Any, handler: Handler) -> Connection:
+        """Take an accepted socket; the peer has handshake_timeout_seconds to say hello."""
+        return cls(sock, Side.SERVER, handler)
+
+    def _greeting(self) -> Greeting:
+        return Greeting(
+            runs=self.state.runs(),
+            heartbeat_seconds=int(self.tuning.heartbeat_seconds),
+            max_message_bytes=self.tuning.wire.max_message_bytes,
+            instance=instance_id(),
+            fields={Field.AGENT: f"gpyro/{__version__}".encode()},
+        )
+
+    def _say(self, kind: FrameType, body: bytes) -> None:
+        """Send this side's first frame, behind the preface."""
+        self.machine.sending(kind)
+        log.debug("> %s %s", kind.name, self.addr)
+        self.stream.write(PREFACE + HEADER.pack(kind, 0, 0, 0, len(body), 0) + body)
+
+    # -- what others ask -------------------------------------------------------------------------------------
+
+    def is_open(self) -> bool:
+        """Tell whether new calls may be sent."""
+        return self.closed_by is None and not self.going_away
+
+    def is_local(self) -> bool:
+        """Tell whether the peer is on this machine."""
+        return self.stream.is_local()
+
+    def may_see_tracebacks(self) -> bool:
+        """Tracebacks name files; they are for this machine and for those who have proved who they are."""
+        return self.identity is not None or self.stream.is_local()
+
+    def peer_limit(self) -> int:
+        """Return the largest frame that the peer takes, as far as it is known."""
+        limit = self.tuning.wire.max_message_bytes
+        if self.peer is not None and self.peer.max_message_bytes:
+            limit = min(limit, self.peer.max_message_bytes)
+        return limit
+
+    @property
+    def sock(self) -> Any:
+        """The socket, as Pyro's validators look at it."""
+        return self.stream.raw_socket()
+
+    def send_answer(self, kind: int, flags: int, request_id: int, body: bytes, buffers: Sequence[Any]) -> None:
+        """Queue a REPLY or ERROR of any size; dropped when the connection has ended meanwhile."""
+        if self.closed_by is None:
+            self.calls.send(kind, flags, request_id, b"", body, build_extras({}, buffers))
+
+    def ping(self) -> None:
+        """Ask for a sign of life; any answer counts."""
+        self._write_control(FrameType.PING)
+
+    def wait_flushed(self, seconds: float) -> bool:
+        """Wait until everything queued has been handed to the kernel; False if it took longer."""
+        self.stream.flush()
+        steps = max(int(seconds / 0.005), 1)
+        while self.closed_by is None and not self.stream.is_flushed() and steps:
+            hub.sleep(0.005)
+            steps -= 1
+        return self.closed_by is None and self.stream.is_flushed()
+
+    # -- reading, in the hub ---------------------------------------------------------------------------------
+
+    def _on_readable(self) -> None:
+        self._guarded(self._read)
+
+    def resume(self) -> None:
+        """Go on with what was left of the last turn; runs in the hub."""
+        timer, self._continue = self._continue, None
+        if timer is not None:
+            timer.cancel()
+        if self.closed_by is None:
+            self.stream.start_reading()
+            self._guarded(self._turn)
+
+    def _guarded(self, work: Callable[[], None]) -> None:
+        """Do a turn's work, with all that it writes leaving in one send."""
+        stream = self.stream
+        stream.corked = True
+        try:
+            work()
+        except RemoteProtocolError as exc:
+            self._broken(exc)
+        except OSError as exc:
+            self._lost(exc)
+        except Exception as exc:
+            self.state.report(self)
+            self._end(ProtocolError(f"connection lost: internal error: {exc}"))
+        finally:
+            stream.corked = False
+            if stream.out or not stream.is_flushed():
+                stream.flush()
+
+    def _read(self) -> None:
+        machine, stream = self.machine, self.stream
+        view = machine.wants_into()
+        if view is None:
+            data = stream.read()
+            if not data:
+                if data is not None:
+                    self._end(ConnectionClosedError("connection lost: the peer closed it"))
+                return
+            self._liveness.bytes_in += len(data)
+            if self._head is not None:
+                data = self._sniff(data)
+            machine.receive_data(data)
+        elif not self._read_large(view):
+            return
+        self._turn()
+
+    def _read_large(self, view: memoryview | None) -> bool:
+        """Read into a large frame as long as there is something; False when it is not whole yet."""
+        while view is not None:
+            count = self.stream.read_into(view)
+            if count is None:
+                return False
+            if count == 0:
+                self._end(ConnectionClosedError("connection lost: the peer closed it in the middle of a frame"))
+                return False
+            self._liveness.bytes_in += count
+            self.machine.received_into(count)
+            view = self.machine.wants_into()
+        return True
+
+    def _turn(self) -> None:
+        """Deal with at most turn_frames frames, then serve; the rest waits for the next turn of the loop."""
+        limit = self.tuning.turn_frames
+        frames = self.machine.next_frames(limit)
+        serving, answer = self.serving, self.calls.answer
+        for frame in frames:
+            kind = frame[0]
+            if kind == REPLY or kind == ERROR:
+                answer(frame)
+            elif kind == REQUEST or kind == ONEWAY:
+                serving.take(frame)
+            else:
+                self._control(frame)
+        if self.closed_by is not None:
+            serving.caller_gone()
+            return
+        if serving.requests:
+            serving.work()
+        if serving.requests or len(frames) == limit or self.machine.has_frames():
+            self._go_on_later()
+
+    def _go_on_later(self) -> None:
+        """Leave the rest for the next turn of the loop, after everybody else's events; read nothing new."""
+        if self.closed_by is None:
+            self.stream.stop_reading()
+            if self._continue is None and not self.serving.is_full():
+                self._continue = self.state.later(0.0, self.resume)
+
+    def _sniff(self, data: bytes) -> bytes:
+        """Look at who is calling; hands the bytes on once that is known to be gpyro."""
+        assert self._head is not None
+        head = self._head + data
+        dialect = sniff(head)
+        if dialect is Dialect.UNDECIDED:
+            self._head = head
+            return b""
+        self._head = None
+        if dialect is Dialect.NATIVE:
+            return head
+        log.warning("! %s: %s", self.addr, describe(dialect))
+        farewell = build_farewell(dialect)
+        if farewell:
+            self.stream.write(farewell)
+        self._end(RemoteProtocolError(describe(dialect)), gently=True)
+        return b""
+
+    # -- frames about the connection itself ------------------------------------------------------------------
+
+    def _control(self, frame: Frame) -> None:
+        kind, _, request_id, _, body, _, _ = frame
+        log.debug("< %s %s", FrameType(kind).name, self.addr)
+        if kind == FrameType.PING:
+            self._write_control(FrameType.PONG, request_id)
+        elif kind == FrameType.CANCEL:
+            self.serving.cancel(request_id, "its caller gave up")
+        elif kind == FrameType.HELLO:
+            self._decide(Greeting.parse(bytes(body)))
+        elif kind == FrameType.WELCOME:
+            self.peer = Greeting.parse(bytes(body))
+            self.calls.ready()
+        elif kind == FrameType.DENY:
+            code, reason = parse_denial(bytes(body))
+            self._end(ConnectionDeniedError(reason, code))
+        elif kind == FrameType.GOAWAY:
+            self.going_away = True
+            self._goaway_last = request_id
+            self.calls.fail_later(request_id)
+            self.calls_ended()
+
+    def _decide(self, greeting: Greeting) -> None:
+        self.peer = greeting
+        denial = self.handler.greet(self, greeting)
+        if denial is None:
+            self._say(FrameType.WELCOME, self._greeting().build())
+            return
+        log.info("! %s denied: %s", self.addr, denial[1])
+        self._say(FrameType.DENY, build_denial(*denial))
+        self._end(ConnectionDeniedError(denial[1], denial[0]), gently=True)
+
+    def _write_control(self, kind: int, request_id: int = 0, body: bytes = b"") -> None:
+        if self.closed_by is None:
+            self.stream.write(HEADER.pack(kind, 0, 0, request_id, len(body), 0) + body)
+
+    def tick(self) -> int:
+        """The wheel looks: has the peer greeted, is it alive, does it keep up."""
+        if self.closed_by is not None:
+            return 0
+        if self.machine.state not in (State.READY, State.LEAVING):
+            seconds = self.tuning.handshake_timeout_seconds
+            self._end(TimeoutError(
+                f"connection lost: {self.addr} did not answer the greeting within {seconds:g} s "
+                "(handshake_timeout_seconds)"
+            ))  # fmt: skip
+            return 0
+        wait, reason = self._liveness.look()
+        if reason:
+            self._end(ConnectionClosedError(f"connection lost: {reason}"))
+        return wait if self.closed_by is None else 0
+
+    # -- the end ---------------------------------------------------------------------------------------------
+
+    def check_alive(self) -> bool:
+        """Look whether the peer has closed meanwhile; for a hub that does not run between calls."""
+        hub.run_pending()
+        return self.is_open()
+
+    def leave(self, reason: str) -> None:
+        """Take no more calls, tell the peer, and close when what is running has been answered."""
+        if self.closed_by is None and not self.serving.leaving:
+            self.serving.leaving = True
+            self.going_away = True
+            log.debug("> GOAWAY %s: %s", self.addr, reason)
+            self._write_control(FrameType.GOAWAY, self.serving.last_id, reason.encode()[:200])
+            self.calls_ended()
+
+    def close(self, error: Exception | None = None) -> None:
+        """Close at once; calls that wait fail."""
+        self._end(error or ConnectionClosedError("connection lost: it was closed on this side"))
+
+    def close_gently(self) -> None:
+        """Close when everything queued has been sent; calls that wait fail."""
+        self._end(ConnectionClosedError("connection lost: it was closed on this side"), gently=True)
+
+    def calls_ended(self) -> None:
+        """No call of ours waits, or none is served: the loop need not wait for us, and we may be done."""
+        if self.calls.pending:
+            return
+        self.stream.hold_loop(False)
+        if self.going_away and not self.serving.running and not self.serving.requests:
+            self.state.soon(self._end_if_done)
+
+    def _end_if_done(self) -> None:
+        if not self.calls.pending and not self.serving.running and not self.serving.requests:
+            self._end(ConnectionClosedError("connection lost: the peer or this side has shut down"), gently=True)
+
+    def hub_ended(self) -> None:
+        """The thread ends or this is a forked child: drop the socket, disturb nobody."""
+        if self.closed_by is None:
+            self.closed_by = ConnectionClosedError("connection lost: its thread or process has ended")
+            self.machine.close()
+            self.stream.close()
+
+    def closed_error(self, maybe_executed: bool) -> Exception:
+        """Make a fresh error for each caller: a shared one would collect everybody's traceback."""
+        cause = self.closed_by
+        if isinstance(cause, ConnectionDeniedError):
+            return ConnectionDeniedError(str(cause), cause.code)
+        if isinstance(cause, TimeoutError):
+            return TimeoutError(str(cause), maybe_executed=maybe_executed and self.peer is not None)
+        if isinstance(cause, RemoteProtocolError) and self.peer is None:
+            return RemoteProtocolError(str(cause))
+        if not maybe_executed:
+            return NotStarted(str(cause))
+        return ConnectionClosedError(str(cause), maybe_executed=True)
+
+    def _lost(self, exc: OSError) -> None:
+        self._end(ConnectionClosedError(f"connection lost: {exc.strerror or exc}"))
+
+    def _broken(self, exc: RemoteProtocolError) -> None:
+        if self.machine.side is Side.CLIENT and self.peer is None:
+            exc = RemoteProtocolError(f"{self.addr} does not speak gpyro's protocol: {exc}")
+        log.warning("! %s: %s", self.addr, exc)
+        self._end(exc)
+
+    def _end(self, error: Exception, gently: bool = False) -> None:
+        """The one way a connection ends: fail what waits, cancel what may be, let everything go."""
+        if self.closed_by is not None:
+            return
+        self.closed_by = error
+        log.debug("= %s closed: %s", self.addr, error)
+        if self._continue is not None:
+            self._continue.cancel()
+            self._continue = None
+        self.machine.close()
+        if gently:
+            self.stream.close_gently(self.tuning.write_timeout_seconds)
+        else:
+            self.stream.close()
+        self.state.unwatch(self)
+        self.calls.fail_all(self._goaway_last)
+        self.serving.caller_gone()
+        self.exports.clear()
+        self.handler.connection_closed(self)
+

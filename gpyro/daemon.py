@@ -1,0 +1,407 @@
+"""The daemon: which objects can be reached, who calls them, and the life of a server.
+
+A daemon listens from the start, so that its addresses are good, but has no watchers until `requestLoop`,
+`handleRequests` or `getServerSockets` first runs; from then on it belongs to that thread's hub. Nothing of the
+hub refers to the Daemon itself, so one that nobody references any more unregisters its names and ends.
+"""
+
+from __future__ import annotations
+
+import os
+import weakref
+from collections.abc import Callable, Iterable, Sequence
+from types import TracebackType
+from typing import Any
+
+from gpyro import hub, seams
+from gpyro._daemon.registry import DAEMON_ID, INTERNAL_NAME, Registry
+from gpyro._daemon.service import Service
+from gpyro.configuration import Settings
+from gpyro.configuration import config as process_config
+from gpyro.errors import DaemonError, NamingError, ProtocolError, PyroError
+from gpyro.log import Log
+from gpyro.objects import ObjBase
+from gpyro.uri import PyroURI, build_unix_address
+
+__all__ = ["DAEMON_ID", "Daemon", "initClient", "initServer"]
+
+
+class Daemon:
+    """Makes objects reachable and serves calls to them.
+
+    Args:
+        protocol: "PYRO".
+        host: the address to bind; empty is the configured one, which by default is this machine's loopback.
+            `./u:/path/of/socket` is a unix socket.
+        port: where to listen; None and 0 are the configured port. The next `port_range` ports are tried too.
+        norange: take exactly this port; together with port=0, one of the system's choice.
+        publishhost: the host that addresses name, where it is not the bound one.
+        config: settings for this daemon; the process's by default.
+        insecure_no_auth: listen beyond this machine although anybody there may call.
+        offload_all: run every method in a native thread of a bounded pool.
+
+    Raises:
+        DaemonError: the port is taken, or the address is open to others without `insecure_no_auth`.
+
+    Resources: `shutdown()` ends it, as do leaving its `with` block and dropping the last reference to it.
+    Errors: those of a method go to its caller; those of a connection end that connection. Both are logged.
+
+    Source: Pyro 3 manual, chapter 4, "Create a Pyro Daemon".
+    """
+
+    def __init__(
+        self, protocol: str = "PYRO", host: str = "", port: int | None = None, norange: bool = False,
+        publishhost: str | None = None, *, config: Settings | None = None, tls: object = None,
+        insecure_no_auth: bool = False, offload_all: bool = False,
+    ) -> None:  # fmt: skip
+        if protocol != "PYRO" or tls is not None:
+            raise DaemonError(
+                f"couldn't start the daemon: protocol {protocol!r} is not part of this version; use PYRO"
+            )
+        settings = config or process_config.snapshot()
+        self.protocol = protocol
+        self._unix_path = _unix_path(host or settings.host)
+        sock, self.hostname, self.port = _listen(
+            host or settings.host, port, norange, settings, insecure_no_auth, self._unix_path
+        )
+        self._published = publishhost or settings.publishhost or self.hostname
+        self._service = Service(sock, settings, offload_all, self._unix_path)
+        self._registry = self._service.registry
+        self._registry.connect(_DaemonObject(self._registry), DAEMON_ID, INTERNAL_NAME)
+        self._finalizer = weakref.finalize(self, self._service.end_unreferenced)
+        self.NameServer: Any = None
+        _warn_if_open(self.hostname, insecure_no_auth)
+        if settings.tracelevel:
+            Log.msg("Daemon", f"listening on {self.hostname} port {self.port};", _settings_text(settings))
+
+    def __repr__(self) -> str:
+        where = self._unix_path or f"{self.hostname}:{self.port}"
+        return f"<Daemon {where}, {len(self._registry)} objects, {self._service.status()}>"
+
+    # -- objects ---------------------------------------------------------------------------------------------
+
+    def connect(
+        self, obj: object, name: str | None = None, *, attributes: Iterable[str] | None = None,
+        allow: object = None,
+    ) -> PyroURI:  # fmt: skip
+        """Make an object reachable, and register it with the name server under `name` if one is given.
+
+        Args:
+            obj: an ObjBase, or any object, which is then delegated to.
+            name: absolute (":Group.name") or relative to the default group; None keeps it out of the name
+                server.
+            attributes: names of data attributes that an AttrProxy may read and write; an ObjBase subclass
+                has all its public ones without this.
+
+        Returns:
+            The address of the object.
+
+        Raises:
+            NamingError: the name is malformed or taken; the object is not connected then.
+            DaemonError: the object is connected to another daemon, or this one has ended.
+        """
+        return self._connect(obj, name, attributes, allow, persistent=False)
+
+    def connectPersistent(
+        self, obj: object, name: str | None = None, *, attributes: Iterable[str] | None = None,
+        allow: object = None,
+    ) -> PyroURI:  # fmt: skip
+        """Like `connect`, for a name that stays when this daemon ends, with the id that it had before.
+
+        Source: Pyro 3 manual, chapter 7, "Automatic Rebinding".
+        """
+        return self._connect(obj, name, attributes, allow, persistent=True)
+
+    def _connect(
+        self, obj: object, name: str | None, attributes: Iterable[str] | None, allow: object, persistent: bool
+    ) -> PyroURI:
+        if allow is not None:
+            raise DaemonError("allow= needs callers with an identity, which this version does not have")
+        self._service.check_alive()
+        target = obj
+        if not isinstance(obj, ObjBase):
+            target = self._registry.wrapper_of(obj)
+        assert isinstance(target, ObjBase)
+        if target.daemon is not None and target.daemon is not self:
+            raise DaemonError(f"{type(obj).__name__!r} object is connected to another daemon, {target.daemon!r}")
+        if persistent and name:
+            self._take_former_id(target, name)
+        self._registry.connect(target, target.GUID(), name, attributes, persistent)
+        target.daemon = self
+        uri = self.uri_of(target)
+        if name:
+            self._register(target, name, uri, persistent)
+        return uri
+
+    def _take_former_id(self, target: ObjBase, name: str) -> None:
+        """A persistent object keeps the id under which the name server knows it."""
+        if self.NameServer is None:
+            return
+        try:
+            target.objectGUID = self.NameServer.resolve(name).objectID
+        except NamingError:
+            return
+
+    def _register(self, target: ObjBase, name: str, uri: PyroURI, persistent: bool) -> None:
+        if self.NameServer is None:
+            Log.warn("Daemon", f"{name!r} is not registered: no name server is known (see useNameServer)")
+            return
+        try:
+            if persistent and self._is_registered_as(name, uri):
+                return
+            self.NameServer.register(name, uri)
+        except BaseException:
+            self._registry.disconnect(target.GUID())
+            target.daemon = None
+            raise
+
+    def _is_registered_as(self, name: str, uri: PyroURI) -> bool:
+        try:
+            known = self.NameServer.resolve(name)
+        except NamingError:
+            return False
+        if known == uri:
+            return True
+        self.NameServer.unregister(name)
+        return False
+
+    def disconnect(self, obj: object) -> None:
+        """Take an object, or the one with this id or address, out of the daemon and the name server.
+
+        Raises:
+            KeyError: it is not connected here.
+        """
+        object_id = self._id_of(obj)
+        entry = self._registry.disconnect(object_id)
+        if isinstance(entry.obj, ObjBase):
+            entry.obj.daemon = None
+        if entry.names and self.NameServer is not None:
+            for name in entry.names:
+                self._unregister(name)
+
+    def _id_of(self, obj: object) -> str:
+        if isinstance(obj, str):
+            return obj
+        if isinstance(obj, PyroURI):
+            return obj.objectID
+        if isinstance(obj, ObjBase):
+            return obj.GUID()
+        return self._registry.wrapper_of(obj).GUID()
+
+    def _unregister(self, name: str) -> None:
+        try:
+            self.NameServer.unregister(name)
+        except PyroError as exc:
+            Log.warn("Daemon", f"could not unregister {name!r}: {exc}")
+
+    def useNameServer(self, NS: Any) -> None:
+        """Register the names of objects with this name server, a proxy from `getNS` or the server itself."""
+        self.NameServer = NS
+        self._service.name_server = NS
+
+    def getRegistered(self) -> dict[str, str | None]:
+        """Return the ids of all connected objects, each with its name or None."""
+        return self._registry.listing()
+
+    def uri_of(self, obj: ObjBase) -> PyroURI:
+        """Return the address of a connected object."""
+        host = build_unix_address(self._unix_path) if self._unix_path else self._published
+        return PyroURI(host, obj.GUID(), None if self._unix_path else self.port, "PYRO")
+
+    # -- serving ---------------------------------------------------------------------------------------------
+
+    def requestLoop(
+        self, condition: Callable[[], object] | None = None, timeout: float | None = 3,
+        others: Sequence[Any] = (), callback: Callable[[list[Any]], object] | None = None,
+    ) -> None:  # fmt: skip
+        """Serve until `condition()` is false, `shutdown` is called, or SIGTERM or ctrl-C comes.
+
+        Args:
+            condition: looked at after each time something was served, and every `timeout` seconds.
+            others: objects to select on for reading beside the daemon's own.
+            callback: called with the list of those of `others` that are ready.
+
+        Raises:
+            DaemonError: the daemon belongs to another thread.
+        """
+        service = self._service
+        service.start()
+        with service.looping(), hub.Signals(self._on_signal):
+            while not service.wants_to_end() and (condition is None or condition()):
+                service.wait(None if condition is None else timeout, others, callback)
+            if service.wants_to_end():
+                # Still inside: peers count on a hub that runs, and a second signal ends the wait.
+                service.shutdown()
+                service.finish_drain()
+
+    def _on_signal(self, number: int) -> None:
+        Log.msg("Daemon", f"signal {number}: shutting down")
+        self._service.request_end()
+
+    def handleRequests(
+        self, timeout: float | None = None, others: Sequence[Any] = (),
+        callback: Callable[[list[Any]], object] | None = None,
+    ) -> None:  # fmt: skip
+        """Serve at least one connection or request, or return after `timeout` seconds.
+
+        0 serves what is pending and returns at once, None waits without limit. `others` and `callback` are
+        those of `requestLoop`.
+        """
+        self._service.start()
+        self._service.handle(timeout, others, callback)
+
+    def getServerSockets(self) -> list[Any]:
+        """Return what a foreign event loop has to select on for reading.
+
+        When one of them is readable, call `handleRequests()`: it serves what is pending on all connections.
+        """
+        self._service.start()
+        return self._service.selectables()
+
+    def setTimeout(self, timeout: float | None) -> None:
+        """Close connections on which nothing was called for `timeout` seconds; None or 0 never does."""
+        self._service.idle_limit = float(timeout or 0)
+
+    def getLocalStorage(self) -> Any:
+        """Return the storage of the running call's connection; `.caller` is the connection.
+
+        Raises:
+            DaemonError: no call is running.
+        """
+        return self._service.local_storage()
+
+    # -- the end ---------------------------------------------------------------------------------------------
+
+    def shutdown(self, disconnect: bool = False) -> None:
+        """Stop serving: unregister the names, take no more connections, finish the calls that are running.
+
+        Safe from any thread. Inside a call or a loop it returns at once and `requestLoop` ends when the calls
+        have; otherwise it returns when they have.
+
+        Args:
+            disconnect: take the objects out of the daemon too.
+        """
+        self._service.shutdown()
+        if disconnect:
+            for object_id in self._registry.ids():
+                entry = self._registry.disconnect(object_id)
+                if isinstance(entry.obj, ObjBase):
+                    entry.obj.daemon = None
+
+    def __enter__(self) -> Daemon:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.shutdown(True)
+
+
+class _DaemonObject(ObjBase):
+    """What every daemon tells about itself, under a well-known id."""
+
+    def __init__(self, registry: Registry) -> None:
+        super().__init__()
+        self.objectGUID = DAEMON_ID
+        self._registry = registry
+
+    def getRegistered(self) -> dict[str, str | None]:
+        """Return the ids of all connected objects, each with its name or None."""
+        return self._registry.listing()
+
+    def resolve(self, name: str) -> str:
+        """Return the id of the object that was connected under `name`, for PYROLOC addresses."""
+        return self._registry.id_of_name(name)
+
+    def ping(self) -> None:
+        """Answer."""
+
+
+def _unix_path(host: str) -> str:
+    return host[4:] if host.startswith("./u:") else ""
+
+
+def _listen(
+    host: str, port: int | None, norange: bool, settings: Settings, insecure: bool, unix_path: str
+) -> tuple[Any, str, int]:
+    """Open the listening socket; returns it with the host and port that addresses name."""
+    if unix_path:
+        return hub.listen_unix(unix_path, settings.tcp_listen_backlog), host, 0
+    try:
+        ips = hub.resolve(host, settings.connect_timeout_seconds)
+    except ProtocolError as exc:
+        raise DaemonError(f"couldn't start the daemon: {exc}") from exc
+    if not insecure and not all(hub.is_loopback(ip) for ip in ips):
+        raise DaemonError(
+            f"couldn't start the daemon on {host!r}: anybody who reaches that address could call its objects. "
+            "Bind to this machine (host='127.0.0.1'), use a unix socket (host='./u:/path'), or say that it is "
+            "wanted with insecure_no_auth=True (--insecure)"
+        )
+    wanted = port if port is not None else 0
+    if not wanted and not norange:
+        wanted = settings.port
+    tries = 1 if norange else settings.port_range + 1
+    sock = hub.listen_tcp(ips[0], wanted, tries, settings.tcp_listen_backlog, bool(settings.sock_keepalive))
+    return sock, host or ips[0], sock.getsockname()[1]
+
+
+def _warn_if_open(hostname: str, insecure: bool) -> None:
+    if insecure:
+        Log.warn("Daemon", f"{hostname} is open to everybody who can reach it (insecure_no_auth)")
+
+
+def _daemon_of(obj: object) -> Daemon | None:
+    daemon = obj.daemon if isinstance(obj, ObjBase) else None
+    return daemon if isinstance(daemon, Daemon) else None
+
+
+seams.get_daemon_of.fill(_daemon_of)
+
+# -- beginnings ----------------------------------------------------------------------------------------------
+
+
+def initServer(banner: bool | int = 0, storageCheck: bool | int = 1) -> None:
+    """Get ready to be a server; cheap, optional, and harmless when repeated.
+
+    Args:
+        banner: print a line with the version.
+        storageCheck: see that the storage directory can be written to.
+
+    Raises:
+        PyroError: it cannot.
+
+    Source: Pyro 3 manual, chapter 4, "Initialize Pyro".
+    """
+    _begin("Server", banner)
+    if storageCheck:
+        _check_storage()
+
+
+def initClient(banner: bool | int = 0) -> None:
+    """Get ready to be a client; cheap, optional, and harmless when repeated."""
+    _begin("Client", banner)
+
+
+def _begin(kind: str, banner: bool | int) -> None:
+    from gpyro._version import __version__
+
+    if banner:
+        print(f"gpyro {kind} initialized. Using gpyro V{__version__}")
+    if process_config.tracelevel:
+        Log.msg(f"init{kind}", _settings_text(process_config))
+
+
+def _settings_text(settings: Settings) -> str:
+    rows = ", ".join(f"{row.name}={row.value!r}" for row in settings.dump())
+    return f"active settings: {rows}"
+
+
+def _check_storage() -> None:
+    path = process_config.storage
+    try:
+        os.makedirs(path, mode=0o700, exist_ok=True)
+    except OSError as exc:
+        raise PyroError(f"storage directory {path!r} cannot be made: {exc.strerror} (setting storage)") from exc
+    if not os.access(path, os.W_OK):
+        raise PyroError(f"storage directory {path!r} cannot be written to (setting storage)")
+
