@@ -47,6 +47,9 @@ __all__ = ["METHOD", "Connection", "Handler", "NotStarted", "Tuning"]
 
 log = logging.getLogger("gpyro.connection")
 
+#: A peer that takes less in one message could be sent no error text.
+MIN_PEER_LIMIT = 1024
+
 _instance = (-1, b"")
 
 
@@ -344,7 +347,7 @@ class Connection:
         elif kind == FrameType.HELLO:
             self._decide(Greeting.parse(bytes(body)))
         elif kind == FrameType.WELCOME:
-            self.peer = Greeting.parse(bytes(body))
+            self._meet(Greeting.parse(bytes(body)))
             self.calls.ready()
         elif kind == FrameType.DENY:
             code, reason = parse_denial(bytes(body))
@@ -356,7 +359,7 @@ class Connection:
             self.calls_ended()
 
     def _decide(self, greeting: Greeting) -> None:
-        self.peer = greeting
+        self._meet(greeting)
         denial = self.handler.greet(self, greeting)
         if denial is None:
             self._say(FrameType.WELCOME, self._greeting().build())
@@ -364,6 +367,13 @@ class Connection:
         log.info("! %s denied: %s", self.addr, denial[1])
         self._say(FrameType.DENY, build_denial(*denial))
         self._end(ConnectionDeniedError(denial[1], denial[0]), gently=True)
+
+    def _meet(self, greeting: Greeting) -> None:
+        if 0 < greeting.max_message_bytes < MIN_PEER_LIMIT:
+            raise RemoteProtocolError(
+                f"{self.addr} takes messages of {greeting.max_message_bytes} bytes, at least {MIN_PEER_LIMIT} are needed"
+            )
+        self.peer = greeting
 
     def _write_control(self, kind: int, request_id: int = 0, body: bytes = b"") -> None:
         if self.closed_by is None:

@@ -122,7 +122,7 @@ class Calling:
             and self._machine.state is State.READY and stream.out_bytes <= stream.soft_bytes
         )  # fmt: skip
         request_id = self._next_id
-        self._next_id = request_id + 2 & 0xFFFFFFFF
+        self._next_id = request_id + 2 & 0xFFFFFFFF or 2
         if request_id in self.pending:
             request_id = self._free_id()
         if plain:
@@ -303,7 +303,7 @@ class Calling:
     def _free_id(self) -> int:
         while True:
             request_id = self._next_id
-            self._next_id = request_id + 2 & 0xFFFFFFFF
+            self._next_id = request_id + 2 & 0xFFFFFFFF or 2
             if request_id not in self.pending:
                 return request_id
 

@@ -121,7 +121,10 @@ class Stream:
             self.state.loop.run_callback(self._flush_turn)
 
     def write_bulk(self, chunks: Iterator[Sequence[Buffer]]) -> None:
-        """Queue a large message chunk by chunk; chunks of several messages take turns."""
+        """Queue a large message chunk by chunk, one such message after another.
+
+        A peer bounds what it holds of unfinished messages, so there is only ever one.
+        """
         if self._bulk is None:
             self._bulk = deque()
         self._bulk.append(chunks)
@@ -243,10 +246,10 @@ class Stream:
 
     def _next_chunk(self) -> None:
         assert self._bulk is not None
-        chunks = self._bulk.popleft()
-        piece = next(chunks, None)
-        if piece is not None:
-            self._bulk.append(chunks)
+        piece = next(self._bulk[0], None)
+        if piece is None:
+            self._bulk.popleft()
+        else:
             self.out.extend(piece)
             self.out_bytes += sum(map(len, piece))
 

@@ -128,12 +128,15 @@ class Reading:
     """Decodes one message with care; it is the Unpacker of the decoders."""
 
     __slots__ = (
+        "_bounds",
         "_compared",
         "_counting",
         "_depth",
         "_error",
         "_items",
+        "_measured",
         "_nesting",
+        "_open",
         "_parts",
         "_references",
         "limits",
@@ -145,6 +148,9 @@ class Reading:
         self._references = references
         self._error: BaseException | None = None
         self._depth = 0
+        self._open: list[Any] = []  # payloads around the one being decoded, outermost first
+        self._bounds: list[int] = []  # how deep each of them may nest
+        self._measured = 0  # for so many of them, exactly how deep
         self._nesting = 0
         self._items = 0
         self._compared = 0
@@ -212,15 +218,14 @@ class Reading:
     # ormsgpack
 
     def _unpack(self, data: bytes | bytearray | memoryview) -> Any:
-        nesting = self._nesting
-        self._nesting += self._bound(data)
         try:
+            self._enter(data)
             value = unpackb(data, ext_hook=self._hook)
         except Exception as exc:
             error, self._error = self._error, None
             raise error or RemoteProtocolError(f"a message is not MessagePack: {exc}") from None
         finally:
-            self._nesting = nesting
+            self._leave()
         if self._counting:
             self._count(value)
         return value
@@ -236,16 +241,27 @@ class Reading:
                 self._error = exc
             raise
 
-    def _bound(self, data: bytes | bytearray | memoryview) -> int:
-        """Return how deep `data` may nest; looked at closely only when the sum becomes dangerous."""
+    def _enter(self, data: bytes | bytearray | memoryview) -> None:
+        """Add to the account how deep `data` may nest, by its length as long as that suffices."""
         bound = min(len(data), _NATIVE_NESTING)
-        if self._nesting + bound > _MAX_NESTING:
-            bound = nesting_of(bytes(data))
-            if self._nesting + bound > _MAX_NESTING:
-                raise RemoteProtocolError(
-                    f"lists and dicts are {self._nesting + bound} deep in a message, limit is {_MAX_NESTING}"
-                )
-        return bound
+        self._open.append(data)
+        self._bounds.append(bound)
+        self._nesting += bound
+        if self._nesting <= _MAX_NESTING:
+            return
+        for level in range(self._measured, len(self._open)):
+            self._bounds[level] = nesting_of(bytes(self._open[level]))
+        self._measured = len(self._open)
+        self._nesting = sum(self._bounds)
+        if self._nesting > _MAX_NESTING:
+            raise RemoteProtocolError(
+                f"lists and dicts are {self._nesting} deep in a message, limit is {_MAX_NESTING}"
+            )
+
+    def _leave(self) -> None:
+        self._open.pop()
+        self._nesting -= self._bounds.pop()
+        self._measured = min(self._measured, len(self._open))
 
     def _count(self, value: Any) -> None:
         self._items += count_items(value)
