@@ -1,0 +1,1 @@
+"""The parts behind `gpyro.hub`, the one door to gevent, sockets and threads."""

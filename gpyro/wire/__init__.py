@@ -1,0 +1,1 @@
+"""Bytes in, frames out: gpyro's own wire, the greeting, and who else may be calling."""
