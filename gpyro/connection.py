@@ -371,7 +371,8 @@ class Connection:
     def _meet(self, greeting: Greeting) -> None:
         if 0 < greeting.max_message_bytes < MIN_PEER_LIMIT:
             raise RemoteProtocolError(
-                f"{self.addr} takes messages of {greeting.max_message_bytes} bytes, at least {MIN_PEER_LIMIT} are needed"
+                f"{self.addr} takes messages of {greeting.max_message_bytes} bytes only, "
+                f"at least {MIN_PEER_LIMIT} are needed"
             )
         self.peer = greeting
 
