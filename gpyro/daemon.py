@@ -228,7 +228,9 @@ class Daemon:
         service.start()
         with service.looping(), hub.Signals(self._on_signal):
             while not service.wants_to_end() and (condition is None or condition()):
+                service.wakes_on_activity = condition is not None
                 service.wait(None if condition is None else timeout, others, callback)
+            service.wakes_on_activity = True
             if service.wants_to_end():
                 # Still inside: peers count on a hub that runs, and a second signal ends the wait.
                 service.shutdown()

@@ -57,6 +57,8 @@ class Service:
         self.idle_limit = 0.0
         self.ended = False
         self.served = 0
+        #: False while a loop without a condition waits, which has nothing to look at after each request.
+        self.wakes_on_activity = True
         self._sock = sock
         self._unix_path = unix_path
         self._unix = bool(unix_path)
@@ -107,9 +109,10 @@ class Service:
         return self._pool.run(context, function, args, kwargs)
 
     def note_activity(self) -> None:
-        """Something was served; whoever waits in a loop looks at its condition."""
+        """Something was served; whoever waits in a loop for that looks at its condition."""
         self.served += 1
-        self._signal.set()
+        if self.wakes_on_activity:
+            self._signal.set()
 
     def connection_closed(self, connection: Connection) -> None:
         """Forget it."""
