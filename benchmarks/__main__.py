@@ -1,0 +1,109 @@
+"""`python -m benchmarks`: gpyro beside its peers, one table for each work."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+
+from benchmarks.idle import run_idle
+from benchmarks.machine import describe_machine
+from benchmarks.model import Kind, Machine, Result, Work
+from benchmarks.peers import PEERS
+from benchmarks.rounds import run_rounds
+from benchmarks.startup import run_startup
+from benchmarks.table import render_machine, render_work
+from benchmarks.works import WORKS, find_work
+
+DEFAULT_ROUNDS = 7
+# A failure of these is the harness's or gpyro's own, and shows in the exit status.
+OWN_SUBJECTS = frozenset({"raw", "gpyro", "import gpyro", "import gpyro + first call", "gpyro --help"})
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    arguments = parse_arguments(argv)
+    if arguments.list:
+        print(render_list())
+        return 0
+    machine = describe_machine({})
+    results: list[Result] = []
+    for work in arguments.only:
+        done, versions = run_work(work, arguments)
+        machine = replace(machine, versions={**machine.versions, **versions})
+        results += done
+        clear_progress()
+        print(render_work(work, done, with_goals=not arguments.short), end="\n\n", flush=True)
+    print(render_machine(machine))
+    if arguments.json:
+        write_json(arguments.json, machine, results)
+    return int(any(result.failed and result.peer in OWN_SUBJECTS for result in results))
+
+
+def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("--only", metavar="WORK,...", help="these works; all without it")
+    parser.add_argument("--peers", metavar="PEER,...", help="these peers; all without it")
+    parser.add_argument("--rounds", type=int, metavar="N", help=f"rounds of each work, else {DEFAULT_ROUNDS}")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write all samples there as well")
+    parser.add_argument("--short", action="store_true", help="a few seconds, to see that everything runs")
+    parser.add_argument("--list", action="store_true", help="tell the works and the peers")
+    arguments = parser.parse_args(argv)
+    try:
+        arguments.only = choose_works(arguments.only, arguments.short)
+        arguments.peers = choose_peers(arguments.peers)
+    except ValueError as exc:
+        parser.error(str(exc))
+    arguments.rounds = max(1, arguments.rounds or (1 if arguments.short else DEFAULT_ROUNDS))
+    return arguments
+
+
+def choose_works(names: str | None, short: bool) -> list[Work]:
+    chosen = names.split(",") if names else [work.name for work in WORKS]
+    return [find_work(name, short) for name in chosen]
+
+
+def choose_peers(names: str | None) -> list[str]:
+    chosen = names.split(",") if names else list(PEERS)
+    for name in chosen:
+        if name not in PEERS:
+            raise ValueError(f"no peer is called {name!r}; there are {', '.join(PEERS)}")
+    return chosen
+
+
+def run_work(work: Work, arguments: argparse.Namespace) -> tuple[list[Result], dict[str, str]]:
+    if work.kind is Kind.IDLE:
+        return run_idle(work, arguments.peers, arguments.short, show_progress)
+    if work.kind in (Kind.STARTUP, Kind.COMMAND):
+        return run_startup(work, arguments.peers, arguments.rounds, show_progress), {}
+    return run_rounds(work, arguments.peers, arguments.rounds, arguments.short, show_progress)
+
+
+def render_list() -> str:
+    works = [f"  {work.name:12} {work.title}" for work in WORKS]
+    return "\n".join(["works:", *works, "peers:", *(f"  {name}" for name in PEERS)])
+
+
+def show_progress(text: str) -> None:
+    if sys.stderr.isatty():
+        print(f"\r\033[K{text}", end="", file=sys.stderr, flush=True)
+
+
+def clear_progress() -> None:
+    if sys.stderr.isatty():
+        print("\r\033[K", end="", file=sys.stderr, flush=True)
+
+
+def write_json(path: Path, machine: Machine, results: Sequence[Result]) -> None:
+    content = {"machine": asdict(machine), "results": [asdict(result) for result in results]}
+    path.write_text(json.dumps(content, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        clear_progress()
+        sys.exit("interrupted; all processes that were started have been ended")

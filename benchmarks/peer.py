@@ -1,0 +1,72 @@
+"""What a peer offers: a server in one process, callers in another.
+
+A peer's file is imported in the worker processes only; a library that is not
+installed is therefore an ImportError there, and a line in the table here.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from benchmarks.model import Work
+
+Announce = Callable[[str], None]
+
+
+class NotOffered(Exception):
+    """The peer cannot do this work; the text says why."""
+
+
+class Client(ABC):
+    """One caller: a proxy and its connection, or several where a peer cannot share one."""
+
+    @abstractmethod
+    def echo(self, value: Any) -> Any:
+        """Call the server's echo as a user of this library would write it."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Close the connection; called once."""
+
+    def echo_in_turn(self, value: Any, calls: int) -> None:
+        """Call `calls` times, one after another."""
+        for _ in range(calls):
+            self.echo(value)
+
+    def echo_together(self, value: Any, calls: int, width: int) -> None:
+        """Call `calls` times in all, from `width` callers at once."""
+        raise NotOffered("one call at a time")
+
+    def nap_together(self, calls: int, seconds: float) -> None:
+        """Call a method that sleeps `calls` times, all at once."""
+        raise NotOffered("one call at a time")
+
+
+class Peer(ABC):
+    """A library for remote calls, seen by the benchmark.
+
+    Attributes:
+        distributions: names on PyPI, for the version line.
+        notes: for a work's name, how this peer does it.
+        refused: for a work's name, why it is not measured.
+    """
+
+    distributions: tuple[str, ...] = ()
+    notes: Mapping[str, str] = {}
+    refused: Mapping[str, str] = {}
+
+    @abstractmethod
+    def serve(self, announce: Announce, work: Work) -> None:
+        """Listen on 127.0.0.1, port 0; tell the address; serve until the process is ended."""
+
+    @abstractmethod
+    def connect(self, address: str, work: Work) -> Client:
+        """A new caller of the server at `address`."""
+
+
+def split_calls(calls: int, width: int) -> list[int]:
+    """Share `calls` among `width` callers as evenly as it goes."""
+    each, rest = divmod(calls, width)
+    return [each + (index < rest) for index in range(width)]

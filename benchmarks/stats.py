@@ -1,0 +1,53 @@
+"""Medians, quartiles and paired ratios; pure."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Summary:
+    """Where the samples of some rounds lie."""
+
+    median: float
+    low: float
+    high: float
+    rounds: int
+
+
+def median(samples: Sequence[float]) -> float:
+    return percentile(samples, 0.5)
+
+
+def percentile(samples: Sequence[float], fraction: float) -> float:
+    """The value below which `fraction` of the samples lie, between two samples by straight line.
+
+    Raises:
+        ValueError: there are no samples.
+    """
+    if not samples:
+        raise ValueError("no samples")
+    ordered = sorted(samples)
+    place = fraction * (len(ordered) - 1)
+    below = math.floor(place)
+    above = min(below + 1, len(ordered) - 1)
+    return ordered[below] + (ordered[above] - ordered[below]) * (place - below)
+
+
+def summarize(samples: Sequence[float]) -> Summary:
+    """Median and quartiles; with fewer than four rounds the extremes in their place."""
+    if len(samples) < 4:
+        return Summary(median(samples), min(samples), max(samples), len(samples))
+    return Summary(median(samples), percentile(samples, 0.25), percentile(samples, 0.75), len(samples))
+
+
+def paired_ratio(samples: Sequence[float], base: Sequence[float]) -> float | None:
+    """The median of sample / base, round by round.
+
+    A pair of one round met the same state of the machine, so this moves less
+    than the ratio of two medians. None without a pair.
+    """
+    ratios = [sample / other for sample, other in zip(samples, base, strict=False) if other]
+    return median(ratios) if ratios else None
