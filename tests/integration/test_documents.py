@@ -1,0 +1,47 @@
+"""The documents: their links lead somewhere, and their Python runs as typed."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
+LINK = re.compile(r"\[[^\]]*\]\(([^)#]+)(?:#[^)]*)?\)")
+BLOCK = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
+
+
+def blocks(document: Path) -> list[str]:
+    return BLOCK.findall(document.read_text())
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_link_of_a_document_leads_to_a_file(document: Path) -> None:
+    links = [link for link in LINK.findall(document.read_text()) if "://" not in link]
+    assert [link for link in links if not (document.parent / link).exists()] == []
+
+
+def test_the_blocks_of_the_usage_page_run_one_after_another_in_one_process() -> None:
+    program = "\n".join(blocks(ROOT / "docs" / "usage.md"))
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("PYRO://127.0.0.1:") == 3
+    assert done.stdout.endswith("0 %\n50 %\n100 %\ndone\n")
+
+
+def test_the_readme_has_two_commands_of_one_line_each_that_make_their_own_environment() -> None:
+    lines = re.findall(r"^    (python3 -m venv .*)$", (ROOT / "README.md").read_text(), re.MULTILINE)
+    assert len(lines) == 2
+    assert lines[0].endswith("gpyro demo")
+    assert lines[1].endswith("tox")
+
+
+def test_the_small_server_of_the_readme_prints_an_address() -> None:
+    program = blocks(ROOT / "README.md")[2]
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("PYRO://127.0.0.1:")
