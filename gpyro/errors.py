@@ -4,6 +4,7 @@
     +-- URIError                    caller: an address is not one of the forms
     +-- NamingError                 caller: a name is not right, taken, or not there; or no name server
     +-- SerializationError          caller: a value cannot travel (also a TypeError)
+    +-- ConfigurationError          caller: a setting has a value that it cannot have (also a ValueError)
     +-- DaemonError                 caller: a daemon is used in a way it does not allow
     +-- NoModuleError               peer:   a class that this side does not know
     +-- RemoteError                 peer:   the remote object raised something this side has no class for
@@ -25,6 +26,7 @@ from __future__ import annotations
 
 __all__ = [
     "CallCancelled",
+    "ConfigurationError",
     "ConnectionClosedError",
     "ConnectionDeniedError",
     "DaemonError",
@@ -55,11 +57,21 @@ class URIError(PyroError):
 
 
 class NamingError(PyroError):
-    """A name is malformed, taken or not there, or no name server answers."""
+    """A name is malformed, taken or not there, or no name server answers.
+
+    `reason` is Pyro's own text for it, `name` the full name that it is about; both are empty where there is none.
+    """
+
+    reason: str = ""
+    name: str = ""
 
 
 class SerializationError(PyroError, TypeError):
     """A value cannot travel; the message names the type, the path to it and the way out."""
+
+
+class ConfigurationError(PyroError, ValueError):
+    """A setting has a value that it cannot have; the message names item, value and what is allowed."""
 
 
 class DaemonError(PyroError):

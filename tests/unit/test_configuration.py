@@ -9,24 +9,19 @@ from pathlib import Path
 
 import pytest
 
-from gpyro.configuration import (
-    ITEMS,
-    MAX_FILE_BYTES,
-    NOT_USED,
-    ConfigurationError,
+from gpyro._configuration.items import (
     FilePath,
     Flag,
     GroupName,
     OptionalText,
     PyroItems,
     Seconds,
-    Settings,
     StoragePath,
     Text,
     Whole,
-    config,
-    read_surroundings,
 )
+from gpyro._configuration.sources import MAX_FILE_BYTES
+from gpyro.configuration import ITEMS, NOT_USED, ConfigurationError, Settings, config, read_surroundings
 from gpyro.errors import PyroError
 
 
@@ -372,7 +367,7 @@ def test_process_settings_come_from_the_environment_and_import_never_fails(tmp_p
         "import gpyro.configuration as c\n"
         "print('imported')\n"
         "try: c.config.port\n"
-        "except c.PyroError as error: print(error)\n"
+        "except c.ConfigurationError as error: print(error)\n"
         "import os; os.environ['GPYRO_PORT'] = '7999'\n"
         "print(c.config.port, c.config.origin('port'))\n"
     )
