@@ -102,7 +102,7 @@ def naming_error(reason: str, name: str, detail: str = "") -> NamingError:
     `error.reason` is Pyro's text and `error.name` the name, for programs.
     """
     error = NamingError(f"{reason}: {name!r}{detail}")
-    vars(error).update(reason=reason, name=name)
+    error.reason, error.name = reason, name
     return error
 
 
