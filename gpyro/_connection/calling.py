@@ -125,13 +125,23 @@ class Calling:
         self._next_id = request_id + 2 & 0xFFFFFFFF or 2
         if request_id in self.pending:
             request_id = self._free_id()
+        waiting = Waiting(greenlet)
         if plain:
-            stream.write(HEADER.pack(REQUEST, 0, len(target), request_id, len(body), 0) + target + body)
+            data = HEADER.pack(REQUEST, 0, len(target), request_id, len(body), 0) + target + body
+            if self.pending or stream.corked:
+                stream.write(data)
+                self.pending[request_id] = waiting
+            else:
+                # The only call under way: nothing would leave together with it. Entered before it is sent,
+                # since a connection that ends in the send fails what has been entered.
+                self.pending[request_id] = waiting
+                stream.write_now(data)
         else:
             deadline, extras = outgoing_extras(scope, buffers, timeout_seconds)
             self._wait_sendable(len(body), greenlet)
             self.send(REQUEST, 0, request_id, target, body, extras)
-        waiting = self._await_answer(request_id, greenlet, deadline)
+            self.pending[request_id] = waiting
+        self._await_answer(request_id, waiting, deadline)
         frame = waiting.frame
         if frame is None:
             assert waiting.error is not None
@@ -223,11 +233,8 @@ class Calling:
 
     # -- waiting ---------------------------------------------------------------------------------------------
 
-    def _await_answer(self, request_id: int, greenlet: Any, deadline: float | None) -> Waiting:
-        waiting = Waiting(greenlet)
-        pending = self.pending
-        pending[request_id] = waiting
-        if len(pending) == 1:
+    def _await_answer(self, request_id: int, waiting: Waiting, deadline: float | None) -> None:
+        if len(self.pending) == 1:
             self._stream.hold_loop(True)
         timer = None
         if deadline is not None:
@@ -246,7 +253,6 @@ class Calling:
             if not self.pending:
                 self.used = time.monotonic()
                 self._connection.calls_ended()
-        return waiting
 
     def _expire(self, request_id: int) -> None:
         waiting = self.pending.pop(request_id, None)

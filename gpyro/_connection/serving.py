@@ -276,7 +276,12 @@ class Serving:
         if buffers or len(body) > SMALL_BYTES:
             self._connection.send_answer(REPLY, 0, request_id, body, buffers)
         elif self._connection.closed_by is None:
-            self._connection.stream.write(HEADER.pack(REPLY, 0, 0, request_id, len(body), 0) + body)
+            data = HEADER.pack(REPLY, 0, 0, request_id, len(body), 0) + body
+            if self.requests or self.running:
+                self._connection.stream.write(data)
+            else:
+                # The only call under way: no other answer could leave together with this one.
+                self._connection.stream.write_now(data)
 
     def _answer_failure(self, call: Call, exc: BaseException) -> None:
         if isinstance(exc, RemoteProtocolError) and not call.method_name:
