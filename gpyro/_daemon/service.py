@@ -228,8 +228,8 @@ class Service:
             assert self._state is not None
             state = self._state
             self._bridge = hub.Bridge(state, lambda: state.in_flight > 0)
-        # A turn of the loop registers watchers that were started since the last one.
-        hub.run_pending(1)
+        # The loop registers a watcher in the turn after the one that started it, so until a turn is quiet.
+        self._run_pending()
         if self._bridge is None:
             return []
         self._bridge.rearm()

@@ -3,13 +3,14 @@
 The hub's own poll descriptor may not be handed out: watching it in gevent's select aborts the process, and
 timers, offloaded calls and other threads do not make it readable. So a native thread polls it and writes one
 byte to a socket pair, then waits until the byte has been taken. While calls are running it also writes every
-10 ms, so that timers fire in a hub that nobody else runs.
+10 ms, so that timers fire in a hub that nobody else runs, and once a second while connections are watched over.
 """
 
 from __future__ import annotations
 
 import _socket
 import select
+import time
 from collections.abc import Callable
 
 from gevent import monkey
@@ -22,8 +23,13 @@ __all__ = ["Bridge"]
 #: Milliseconds between two wake-ups while calls, offloads or timers are pending; 10 ms were tried and gave a
 #: 0.2 s call back after 0.205 s.
 BUSY_MS = 10
-#: Milliseconds after which the thread looks whether it is still wanted.
-IDLE_MS = 1000
+#: Milliseconds of one look at the descriptor while nothing is pending; that is how late a call that a greenlet
+#: of the program's own starts is noticed.
+IDLE_MS = 100
+#: Seconds between two wake-ups while connections are on the wheel: it turns once a second.
+WHEEL_SECONDS = 1.0
+#: Seconds after which the thread looks whether it is still wanted.
+LOOK_SECONDS = 1.0
 
 _poll: Callable[[], select.poll] = monkey.get_original("select", "poll")
 
@@ -31,9 +37,11 @@ _poll: Callable[[], select.poll] = monkey.get_original("select", "poll")
 class Bridge:
     """One end of a socket pair for `select`, and the thread behind it.
 
-    `is_busy()` tells whether calls or timers are pending; it is asked from the thread, so it only reads.
+    The pair is made at once, so that its number is low: `select` takes none above 1,023, and the connections
+    come later. The thread begins with `open`. `is_busy()` tells whether calls are pending; it is asked from the
+    thread, so it only reads.
 
-    Resources: the owner closes it.
+    Resources: the owner closes it; it ends with its hub.
     """
 
     def __init__(self, state: HubState, is_busy: Callable[[], bool]) -> None:
@@ -41,19 +49,28 @@ class Bridge:
         self._is_busy = is_busy
         self._ours, self._theirs = _make_pair()
         self._go = native_event()
-        self._closed = False
-        start_native_thread(self._watch)
+        self._opened = self._closed = False
+        state.tenants.add(self)
 
     def __repr__(self) -> str:
-        return f"<Bridge of {self._state!r}, {'closed' if self._closed else 'open'}>"
+        status = "closed" if self._closed else "open" if self._opened else "not used"
+        return f"<Bridge of {self._state!r}, {status}>"
 
     @property
     def selectable(self) -> object:
         """The socket to select on for reading."""
         return self._theirs
 
+    def open(self) -> None:
+        """Begin to watch the hub; harmless when repeated."""
+        if not self._opened and not self._closed:
+            self._opened = True
+            start_native_thread(self._watch)
+
     def take(self) -> bool:
         """Take the byte, as the caller is about to run the hub; tell whether there was one."""
+        if not self._opened:
+            return False
         try:
             return bool(self._theirs.recv(64))
         except OSError:
@@ -72,21 +89,29 @@ class Bridge:
             self._closed = True
             self.rearm()
             self._theirs.close()
+            if not self._opened:
+                self._ours.close()
+
+    def hub_ended(self) -> None:
+        """The thread ends, or this is a forked child."""
+        self._closed = True
+        self._theirs.close()
+        self._ours.close()
 
     def _watch(self) -> None:
         poll = _poll()
         poll.register(self._state.loop.fileno(), select.POLLIN)
         while not self._closed:
-            if not self._go.acquire(timeout=IDLE_MS / 1000):
-                continue
-            self._wait_and_write(poll)
+            if self._go.acquire(timeout=LOOK_SECONDS):
+                self._wait_and_write(poll)
         self._ours.close()
 
     def _wait_and_write(self, poll: select.poll) -> None:
+        turn_wheel_at = time.monotonic() + WHEEL_SECONDS
         while not self._closed:
-            busy = self._is_busy()
+            busy = self._is_busy() or (self._state.has_tickers() and time.monotonic() >= turn_wheel_at)
             try:
-                ready = poll.poll(BUSY_MS if busy else BUSY_MS * 10)
+                ready = poll.poll(BUSY_MS if busy else IDLE_MS)
             except OSError:
                 return
             if ready or busy:

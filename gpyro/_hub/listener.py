@@ -54,10 +54,11 @@ class Listener:
         """Stop accepting and close the socket; the system resets what still waits in the backlog."""
         if self._sock is None:
             return
-        if self._pause is not None:
-            self._pause.cancel()
-        self._watcher.stop()
-        self._watcher.close()
+        if self._state.has_loop():
+            if self._pause is not None:
+                self._pause.cancel()
+            self._watcher.stop()
+            self._watcher.close()
         self._sock.close()
         self._sock = None
         if self._reserve is not None:

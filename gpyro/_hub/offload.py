@@ -26,6 +26,7 @@ class OffloadPool:
         self._threads = threads
         self._queue = queue
         self._waiting = 0
+        self._closed = False
         self.busy = 0
 
     def __repr__(self) -> str:
@@ -35,8 +36,10 @@ class OffloadPool:
         """Run the function in a thread, within `context`, and wait for it without holding the hub.
 
         Raises:
-            ServerBusyError: too many calls wait for a thread already.
+            ServerBusyError: too many calls wait for a thread already, or the pool has been closed.
         """
+        if self._closed:
+            raise ServerBusyError("the threads for offloaded calls have ended with their server")
         if self.busy >= self._threads and self._waiting >= self._queue:
             raise ServerBusyError(
                 f"{self._waiting} offloaded calls wait for {self._threads} threads, limit is {self._queue} "
@@ -55,9 +58,19 @@ class OffloadPool:
         self.busy -= 1
 
     def close(self) -> None:
-        """Let the threads end when they are done."""
-        self._pool.maxsize = 0 if not self.busy else self._threads
-        self._pool.kill()
+        """Let the threads end when they are done; waits for none of them."""
+        if not self._closed:
+            self.abandon()
+            for _ in range(self._pool.size):
+                # What ends a thread of the pool; those that are busy take it afterwards. The pool's own kill()
+                # waits for them.
+                self._pool.task_queue.put(None)
+
+    def abandon(self) -> None:
+        """Forget the threads: this is a forked child, which has none of them."""
+        self._closed = True
+        self._pool.fork_watcher.stop()
+        self._pool.fork_watcher.close()
 
 
 def _run_in(context: Context, function: Callable[..., Any], args: Any, kwargs: Any) -> Any:

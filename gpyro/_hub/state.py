@@ -6,7 +6,6 @@ neither descriptors nor native threads behind. Connections register here and are
 
 from __future__ import annotations
 
-import _thread
 import os
 import sys
 import weakref
@@ -31,7 +30,8 @@ KEPT_BUFFER_BYTES = 4 * 1024 * 1024
 #: Seconds that the end of a thread or process waits for peers to take what is queued.
 FINISH_SECONDS = 5.0
 
-_native_local = _thread._local()
+#: The operating system's threads, also where `threading` is patched: there `_thread._local` belongs to greenlets.
+_native_local = monkey.get_original("_thread", "_local")()
 _fork_epoch = 0
 
 
@@ -52,6 +52,14 @@ class Ticker(Protocol):
 
     def hub_ended(self) -> None:
         """The thread ends: let go of everything that belongs to its loop."""
+        ...
+
+
+class Tenant(Protocol):
+    """Something that lives on a hub and has no stream: a daemon's service, a bridge."""
+
+    def hub_ended(self) -> None:
+        """The thread ends, or this is a forked child: let go of everything that belongs to the loop."""
         ...
 
 
@@ -83,10 +91,13 @@ class HubState:
         self.hub = hub
         self.loop = hub.loop
         self.ours = ours
-        self.thread_id = _thread.get_ident()
+        #: The thread's native id, which `sys._current_frames` knows.
+        self.thread_id: int = hub.thread_ident
+        self.ended = False
         #: True while something makes this hub run without being called into (a patched process, requestLoop).
         self.loops_by_itself = 0
         self.members: weakref.WeakSet[Ticker] = weakref.WeakSet()
+        self.tenants: weakref.WeakSet[Tenant] = weakref.WeakSet()
         #: Streams that have yet to send what is queued before they close.
         self.closing: set[Any] = set()
         self.watchdog: Any = None
@@ -97,10 +108,11 @@ class HubState:
         self._scheduled = 0
         self._wheel_timer: Any = None
         self._buffers: list[bytearray] = []
+        _states.add(self)
 
     def __repr__(self) -> str:
         return (
-            f"<HubState of thread {self.thread_id}, {len(self.members)} members, "
+            f"<HubState of thread {self.thread_id}, {'ended, ' if self.ended else ''}{len(self.members)} members, "
             f"{len(self._idle_workers)} idle workers, {self._scheduled} on the wheel>"
         )
 
@@ -159,6 +171,10 @@ class HubState:
             self._scheduled -= 1
         ticker.wheel_slot = -1
 
+    def has_tickers(self) -> bool:
+        """Tell whether anything is on the wheel; safe from any thread."""
+        return self._scheduled > 0
+
     def _turn_wheel(self) -> None:
         self._at = (self._at + 1) % WHEEL_SLOTS
         due = self._slots[self._at]
@@ -202,21 +218,41 @@ class HubState:
 
     def end(self) -> None:
         """Close everything; runs in the dying thread."""
+        if self.ended:
+            return
+        self.ended = True
         self.finish_output(FINISH_SECONDS)
+        self.drop_all()
+        self._idle_workers.clear()
+        if self.has_loop():
+            if self._wheel_timer is not None:
+                self._wheel_timer.stop()
+                self._wheel_timer.close()
+            if self.ours:
+                self.hub.destroy(destroy_loop=True)
+        self._wheel_timer = None
+        self._buffers.clear()
+        # What refers to the hub from now on shall not keep this alive.
+        self.hub.__dict__.pop("gpyro_state", None)
+
+    def drop_all(self) -> None:
+        """Let go of all that lives on this hub, in silence: its thread ends, or this is a forked child."""
+        for tenant in list(self.tenants):
+            tenant.hub_ended()
         for member in list(self.members):
             member.hub_ended()
         for stream in list(self.closing):
             stream.close()
-        if self._wheel_timer is not None:
-            self._wheel_timer.stop()
-            self._wheel_timer.close()
-            self._wheel_timer = None
         if self.watchdog is not None:
             self.watchdog.close()
-        self._idle_workers.clear()
-        self._buffers.clear()
-        if self.ours:
-            self.hub.destroy(destroy_loop=True)
+            self.watchdog = None
+
+    def has_loop(self) -> bool:
+        """Tell whether the loop is still there; a thread pool destroys the hubs of its threads itself."""
+        return self.hub.loop is not None
+
+
+_states: weakref.WeakSet[HubState] = weakref.WeakSet()
 
 
 class _Worker(greenlet):
@@ -253,10 +289,11 @@ class _Guard:
 
     def __init__(self, state: HubState) -> None:
         self._state = state
-        self._epoch = _fork_epoch
+        self._pid = os.getpid()
 
     def __del__(self) -> None:
-        if self._epoch == _fork_epoch and not sys.is_finalizing():
+        # A forked child drops the storage of its parent's threads before anything else runs there.
+        if self._pid == os.getpid() and not sys.is_finalizing():
             self._state.end()
 
 
@@ -270,7 +307,8 @@ def current_state() -> HubState:
         return hub.gpyro_state  # type: ignore[no-any-return]
     except AttributeError:
         pass
-    is_main = _thread.get_ident() == _main_thread_id()
+    # Asked of the hub: in a patched process every greenlet is a thread to `threading`.
+    is_main = bool(hub.main_hub)
     state: HubState = HubState(hub, ours and not is_main)
     hub.gpyro_state = state
     if not is_main:
@@ -278,21 +316,20 @@ def current_state() -> HubState:
     return state
 
 
-def _main_thread_id() -> int:
-    import threading
-
-    return threading.main_thread().ident or 0
-
-
 def run_in_hub_of(state: HubState, function: Callable[[], object]) -> None:
     """Call `function` in the hub of another (or this) thread; safe from any thread.
 
-    It runs when that hub next looks; nothing is waited for.
+    It runs when that hub next looks; nothing is waited for. Once that thread has ended nothing is called.
     """
     if state.hub is get_hub_if_exists():
         state.soon(function)
-    else:
+        return
+    try:
         state.loop.run_callback_threadsafe(function)
+    except Exception:
+        # A loop that is gone refuses. The end of its thread has closed everything.
+        if not state.ended and state.has_loop():
+            raise
 
 
 def spawn_in(state: HubState, function: Callable[[], object]) -> None:
@@ -305,26 +342,24 @@ def run_soon_or_now(state: HubState, function: Callable[[], object]) -> None:
     if state.hub is get_hub_if_exists():
         function()
         return
-    try:
-        state.loop.run_callback_threadsafe(function)
-    except Exception:
-        # That thread has ended, and its end has closed everything.
-        return
+    run_in_hub_of(state, function)
 
 
 def _after_fork_in_child() -> None:
     """Connections and daemons belong to the parent; a child starts with none of them."""
     global _fork_epoch
     _fork_epoch += 1
+    # Those of other threads too, which this process does not have: as long as a descriptor is open here, the
+    # peer of one that the parent closes would see no end.
+    for state in list(_states):
+        if not state.ended:
+            state.drop_all()
     hub = get_hub_if_exists()
-    if hub is None:
-        return
-    state = getattr(hub, "gpyro_state", None)
-    if state is not None:
-        for member in list(state.members):
-            member.hub_ended()
-        state._idle_workers.clear()
-    gevent.reinit(hub)
+    if hub is not None:
+        state = getattr(hub, "gpyro_state", None)
+        if state is not None:
+            state._idle_workers.clear()
+        gevent.reinit(hub)
 
 
 os.register_at_fork(after_in_child=_after_fork_in_child)

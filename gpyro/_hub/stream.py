@@ -112,6 +112,25 @@ class Stream:
             self._flush_armed = True
             self.state.loop.run_callback(self._flush_turn)
 
+    def write_now(self, data: bytes) -> None:
+        """Send one small frame at once where nothing is queued before it, else queue it."""
+        if self.out or self._bulk or self.closed:
+            self.write(data)
+            return
+        try:
+            sent = self._sock.send(data)
+        except _WOULD_BLOCK:
+            sent = 0
+        except OSError as exc:
+            if self.on_error is not None:
+                self.on_error(exc)
+            return
+        self.progress += 1
+        if sent != len(data):
+            self.out.append(memoryview(data)[sent:])
+            self.out_bytes += len(data) - sent
+            self._await_writable()
+
     def write_segments(self, segments: Sequence[Buffer]) -> None:
         """Queue one frame made of several pieces."""
         self.out.extend(segments)
@@ -166,11 +185,12 @@ class Stream:
             return
         self.closed = True
         self.state.closing.discard(self)
-        self._read_watcher.stop()
-        self._read_watcher.close()
-        if self._write_watcher is not None:
-            self._write_watcher.stop()
-            self._write_watcher.close()
+        if self.state.has_loop():
+            self._read_watcher.stop()
+            self._read_watcher.close()
+            if self._write_watcher is not None:
+                self._write_watcher.stop()
+                self._write_watcher.close()
         self._drop_output()
         self._sock.close()
         self.on_readable = self.on_error = self.on_drained = None

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import _thread
 import threading
 from collections.abc import Callable
 from typing import Any, TypeVar
 
 from gevent import monkey
 from gevent._hub_local import get_hub_if_exists
+from gevent.hub import MAIN_THREAD_IDENT
 
-from gpyro._hub.state import HubState
+from gpyro._hub.state import HubState, run_in_hub_of
 
 __all__ = ["NativeLock", "call_in_hub", "native_event", "start_native_thread", "thread_name"]
 
@@ -20,6 +20,7 @@ T = TypeVar("T")
 #: never switch greenlets.
 NativeLock: Callable[[], Any] = monkey.get_original("_thread", "allocate_lock")
 
+_native_ident: Callable[[], int] = monkey.get_original("_thread", "get_ident")
 _start_new_thread = monkey.get_original("_thread", "start_new_thread")
 
 
@@ -36,7 +37,10 @@ def native_event() -> Any:
 
 
 def thread_name(ident: int) -> str:
-    """Return the name of a thread, for messages."""
+    """Return the name of a thread by its native id, for messages."""
+    if ident == MAIN_THREAD_IDENT:
+        # In a patched process `threading` knows greenlets, not the threads of the system.
+        return f"MainThread ({ident})"
     for thread in threading.enumerate():
         if thread.ident == ident:
             return f"{thread.name} ({ident})"
@@ -51,7 +55,7 @@ def call_in_hub(state: HubState, function: Callable[[], T], timeout_seconds: flo
     Raises:
         RuntimeError: that hub did not run within the time.
     """
-    if get_hub_if_exists() is state.hub or state.thread_id == _thread.get_ident():
+    if get_hub_if_exists() is state.hub or state.thread_id == _native_ident():
         return function()
     done = native_event()
     outcome: list[Any] = []
@@ -64,7 +68,7 @@ def call_in_hub(state: HubState, function: Callable[[], T], timeout_seconds: flo
         finally:
             done.release()
 
-    state.loop.run_callback_threadsafe(run)
+    run_in_hub_of(state, run)
     if not done.acquire(timeout=timeout_seconds):
         raise RuntimeError(f"the hub of {thread_name(state.thread_id)} did not run for {timeout_seconds:g} s")
     value, error = outcome[0]

@@ -82,8 +82,16 @@ def _note_ready(other: Any, ready: list[Any], watcher: Any, waiter: Any) -> None
 
 def run_pending(turns: int = 2) -> None:
     """Let the hub look at its descriptors and run what is due, without waiting."""
+    hub = get_hub()
     for _ in range(turns):
-        gevent.sleep(0)
+        # A timer, and not sleep(0): callbacks that arm callbacks are run in one pass of up to thousands, in which
+        # the loop looks at no descriptor; timers are due after it has looked.
+        waiter = Waiter(hub)
+        timer = Timer(hub.loop, 0, waiter.switch, None)
+        try:
+            waiter.get()
+        finally:
+            timer.cancel()
 
 
 def sleep(seconds: float) -> None:

@@ -1,7 +1,8 @@
 """Names the method that holds the hub: a native thread that looks whether the loop still turns.
 
-A hub that waits for events is idle, not held, however long it waits; what counts is one piece of Python that
-does not give the loop back. The thread looks twice a second and costs the calls nothing.
+A hub that waits for events is idle, not held, however long it waits; what counts is one call that does not give
+the loop back. Nor is a hub held that nobody runs: between two `handleRequests` the thread is the program's. The
+watching thread looks twice a second and costs the calls nothing.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ __all__ = ["Watchdog"]
 
 #: Seconds between two looks.
 LOOK_SECONDS = 0.5
+#: The local variable that holds the method, in the function that runs a call.
+CALL_MARK = "gpyro_method"
 _log = logging.getLogger("gpyro.watchdog")
 
 
@@ -49,27 +52,41 @@ class Watchdog:
             self._stop.release()
 
     def _run(self) -> None:
-        held_looks, last_turn, reported = 0, -1, False
+        held_looks, last, reported = 0, (-1, ()), False
         look = min(LOOK_SECONDS, self._limit / 2)
         while not self._stop.acquire(timeout=look):
-            turn = self._state.turns()
+            if self._state.ended:
+                return
             frame = sys._current_frames().get(self._state.thread_id)
-            if turn != last_turn or frame is None or _is_waiting(frame):
-                held_looks, last_turn, reported = 0, turn, False
+            holder = None if frame is None or _is_waiting(frame) else self._find_holder(frame)
+            seen = (self._state.turns(), () if holder is None else holder[0])
+            if holder is None or seen != last:
+                held_looks, last, reported = 0, seen, False
                 continue
             held_looks += 1
             if held_looks * look >= self._limit and not reported:
                 reported = True
-                self._report(frame, held_looks * look)
+                assert frame is not None
+                self._report(holder[1], frame)
+            del frame
 
-    def _report(self, frame: FrameType, seconds: float) -> None:
+    def _find_holder(self, frame: FrameType) -> tuple[tuple[int, ...], str] | None:
+        """Return something that tells this call from others, and its method's name; None if nobody holds it."""
+        at: FrameType | None = frame
+        while at is not None:
+            if CALL_MARK in at.f_code.co_varnames:
+                found = at.f_locals
+                return (id(at), found.get("request_id", 0)), f"{found.get(CALL_MARK)!r}"
+            at = at.f_back
+        return ((), "code outside of a remote call") if self._state.runs() else None
+
+    def _report(self, name: str, frame: FrameType) -> None:
         self.reports += 1
-        name = _method_of(frame)
         stack = "".join(traceback.format_stack(frame)[-6:])
         _log.warning(
             "%s holds the hub for more than %.1f s; nothing else is served meanwhile. Mark it @gpyro.offload, "
             "patch the process, or let it wait through gevent. It is at:\n%s",
-            name, seconds, stack,
+            name, self._limit, stack,
         )
 
 
@@ -77,12 +94,3 @@ def _is_waiting(frame: FrameType) -> bool:
     """Tell whether the thread sits in the loop itself."""
     code = frame.f_code
     return code.co_name == "run" and "gevent" in code.co_filename
-
-
-def _method_of(frame: FrameType | None) -> str:
-    while frame is not None:
-        method = frame.f_locals.get("gpyro_method")
-        if method is not None:
-            return f"{method!r}"
-        frame = frame.f_back
-    return "code outside of a remote call"
