@@ -12,6 +12,7 @@ import re
 import sys
 import traceback
 from collections.abc import Iterable, Iterator
+from importlib import import_module
 from reprlib import Repr
 from types import FrameType, TracebackType
 
@@ -22,6 +23,7 @@ __all__ = [
     "getPyroTraceback",
     "make_guid",
     "make_private_directory",
+    "run_command",
     "traceback_lines",
 ]
 
@@ -80,6 +82,14 @@ def make_private_directory(path: str) -> None:
 def escape_controls(text: str) -> str:
     """Write control characters as escapes, so that a peer's text cannot steer a terminal; line ends stay."""
     return _CONTROLS.sub(lambda found: f"\\x{ord(found[0]):02x}", text)
+
+
+def run_command(*words: str) -> None:
+    """Run the `gpyro` command with these words and then the process's own arguments; it ends the process.
+
+    For modules that are run with `python -m`. The command is named, not imported: imports never point up.
+    """
+    import_module("gpyro_cli.main").main([*words, *sys.argv[1:]])
 
 
 # -- where the exception arrives --------------------------------------------------------------------------
@@ -147,7 +157,10 @@ def _unnoted(exc_obj: BaseException) -> Iterator[str]:
 
 def _is_noted(exc: BaseException) -> bool:
     notes = getattr(exc, "__notes__", ())
-    return hasattr(exc, "add_note") and any(str(note).startswith(REMOTE_BEGIN.rstrip("\n")) for note in notes)
+    # The codec's notes begin with "Remote traceback:" alone, those of attach_remote_traceback end with it.
+    return hasattr(exc, "add_note") and any(
+        str(note).partition("\n")[0].endswith("Remote traceback:") for note in notes
+    )
 
 
 def _chain(exc: BaseException) -> Iterator[BaseException]:

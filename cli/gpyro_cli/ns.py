@@ -1,0 +1,33 @@
+"""`gpyro ns`: run a name server."""
+
+from __future__ import annotations
+
+import click
+
+__all__ = ["command"]
+
+
+@click.command("ns", context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("-n", "--hostname", metavar="HOST", help="Address to listen on.  [default: this machine only]")
+@click.option("-p", "--port", type=click.IntRange(0, 65535), help="TCP port; 0 for a free one.  [default: 9090]")
+@click.option("-k", "--keep-running", is_flag=True, help="Do not respond to shutdown requests.")
+@click.option("-r", "--no-lookup", is_flag=True, help="Do not look whether a name server is running already.")
+@click.option("-v", "--verbose", is_flag=True, help="Tell more.")
+@click.option("--insecure", is_flag=True, help="Listen beyond this machine although anybody may change names.")
+def command(
+    hostname: str | None, port: int | None, keep_running: bool, no_lookup: bool, verbose: bool, insecure: bool
+) -> None:
+    """Run a name server until SIGTERM, ctrl-C or `gpyro nsc shutdown`.
+
+    Names are kept in memory and end with it. It leaves its address in the file of the setting ns_urifile, where
+    programs of this user on this machine find it.
+    """
+    from gevent import monkey
+
+    monkey.patch_all()
+    from gpyro.naming import NameServerStarter
+
+    click.echo("*** gpyro Name Server ***")
+    NameServerStarter().start(
+        hostname, port, keep=keep_running, dontlookupother=no_lookup, verbose=verbose, insecure_no_auth=insecure
+    )

@@ -1,0 +1,1 @@
+"""The parts of the name server; `gpyro.naming` is the door."""

@@ -1,0 +1,267 @@
+"""The caller's side of the name server: its proxy, how it is found, and what a PYRONAME address stands for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+from gpyro._naming.server import NAMESERVER_NAME, check_address
+from gpyro._naming.urifile import read_uri_file
+from gpyro.configuration import Settings, config
+from gpyro.errors import (
+    ConnectionClosedError,
+    ConnectionDeniedError,
+    NamingError,
+    PyroError,
+    TimeoutError,
+    UnknownObjectError,
+)
+from gpyro.names import Listing, SystemMeta, expand_name
+from gpyro.proxy import Proxy, RemoteMethod
+from gpyro.uri import PyroURI, build_unix_address
+
+__all__ = ["NameServerLocator", "NameServerProxy", "resolve_uri"]
+
+LOCAL_HOST = "localhost"
+
+
+class NameServerProxy(Proxy):
+    """A proxy of a name server; relative names belong to the default group of *this* process.
+
+    It connects when it is first used and again when the connection is lost. A question whose answer was lost
+    on the way is asked once more; a change is not, as nobody knows whether it was made.
+
+    Args:
+        URI: the address of a name server.
+        identification: what this side proves itself with; None for nothing.
+        noconnect: only the proxy; otherwise the server is asked for a sign of life.
+
+    Raises:
+        ProtocolError: nobody answers, unless `noconnect`.
+    """
+
+    def __init__(
+        self, URI: PyroURI | str, identification: object = None, noconnect: bool | int = 0,
+        *, config: Settings | None = None,
+    ) -> None:  # fmt: skip
+        super().__init__(URI, config=config)
+        if identification is not None:
+            self._setIdentification(identification)
+        if not noconnect:
+            self.ping()
+
+    def _change(self, method: str, *args: Any) -> Any:
+        return RemoteMethod(self.__dict__["_core"], method)(*args)
+
+    def _ask(self, method: str, *args: Any) -> Any:
+        try:
+            return self._change(method, *args)
+        except TimeoutError:
+            raise
+        except ConnectionClosedError:
+            return self._change(method, *args)
+
+    def __copy__(self) -> NameServerProxy:
+        core = self.__dict__["_core"]
+        twin = type(self)(core.uri, core.identification, noconnect=1, config=core._settings)
+        twin._setTimeout(core.timeout)
+        return twin
+
+    # -- objects
+
+    def register(self, name: str, URI: PyroURI | str) -> None:
+        """Put an address under a name; see `NameServer.register`."""
+        self._change("register", self.fullName(name), check_address(name, URI))
+
+    def unregister(self, name: str) -> None:
+        """Remove a name; see `NameServer.unregister`."""
+        self._change("unregister", self.fullName(name))
+
+    def resolve(self, name: str) -> PyroURI:
+        """Return the address under a name; see `NameServer.resolve`."""
+        uri = self._ask("resolve", self.fullName(name))
+        return uri if isinstance(uri, PyroURI) else PyroURI(uri)
+
+    def flatlist(self) -> Any:
+        """Return (full name, address) of every object, sorted by name."""
+        return self._ask("flatlist")
+
+    # -- groups
+
+    def list(self, groupname: str = "", offset: int = 0, limit: int | None = None) -> Listing:
+        """Return what stands in a group; see `NameServer.list`."""
+        return self._ask("list", self.fullName(groupname), offset, limit)  # type: ignore[no-any-return]
+
+    def createGroup(self, groupname: str) -> None:
+        """Make an empty group; see `NameServer.createGroup`."""
+        self._change("createGroup", self.fullName(groupname))
+
+    def deleteGroup(self, groupname: str) -> None:
+        """Remove a group with all that is in it; see `NameServer.deleteGroup`."""
+        self._change("deleteGroup", self.fullName(groupname))
+
+    # -- either
+
+    def setMeta(self, name: str, meta: Any) -> None:
+        """Keep a value with an object or group; see `NameServer.setMeta`."""
+        self._change("setMeta", self.fullName(name), meta)
+
+    def getMeta(self, name: str) -> Any:
+        """Return the value that `setMeta` gave, or None."""
+        return self._ask("getMeta", self.fullName(name))
+
+    def _getSystemMeta(self, name: str) -> SystemMeta:
+        """Return what the server itself notes of an object or group."""
+        kind, created, owner = self._ask("get_system_meta", self.fullName(name))
+        return SystemMeta(kind, created, owner)
+
+    def fullName(self, name: str) -> str:
+        """Return the name with this process's default group in front if it is relative; nothing is asked."""
+        return expand_name(name, config.ns_defaultgroup)
+
+    # -- the server itself
+
+    def ping(self) -> None:
+        """Ask for a sign of life."""
+        self._ask("ping")
+
+    def shutdown(self) -> str:
+        """End the name server; see `NameServer.shutdown`."""
+        return self._change("shutdown")  # type: ignore[no-any-return]
+
+
+class Place(NamedTuple):
+    """Where a name server may be: in words, and its address or what keeps us from knowing it."""
+
+    text: str
+    uri: PyroURI | None
+    problem: str = ""
+
+
+class NameServerLocator:
+    """Finds the name server.
+
+    Args:
+        identification: what to prove ourselves with. Authentication is not part of this version, so anything
+            but None is refused when a server is looked for.
+
+    Source: Pyro 3 manual, chapter 5, "Locating the NS"; broadcasts are not part of this version.
+    """
+
+    def __init__(self, identification: object = None) -> None:
+        self.identification = identification
+
+    def __repr__(self) -> str:
+        return f"<NameServerLocator{' with an identification' if self.identification is not None else ''}>"
+
+    def getNS(
+        self, host: str | None = None, port: int | None = None, trace: int | bool = 0, bcaddr: str | None = None
+    ) -> NameServerProxy:
+        """Find the name server and return a proxy of it.
+
+        Without a host, these are tried in order: the settings `ns_hostname` and `ns_port`, this machine at
+        `ns_port`, and the address in the file `ns_urifile`.
+
+        Args:
+            host: ask there and nowhere else.
+            port: its port; by default the setting `ns_port`.
+            trace: print each place that is tried.
+            bcaddr: accepted as in Pyro; nothing is broadcast in this version.
+
+        Raises:
+            NamingError: none answers; the message names each place and the reason.
+            ConnectionDeniedError: an identification was given.
+        """
+        if self.identification is not None:
+            raise ConnectionDeniedError(
+                "authentication is not part of this version: an identification was given and nothing was sent",
+                ConnectionDeniedError.SECURITY,
+            )
+        failures = []
+        for place in _places(host, port):
+            if trace:
+                print(f"Locator: contacting the name server at {place.text}...")
+            try:
+                return _contact(place)
+            except PyroError as exc:
+                cause: PyroError = exc
+                failures.append(f"{place.text} ({_reason(exc)})")
+                if trace:
+                    print(f"Locator: not there: {_reason(exc)}")
+        where = "" if host is None else f" on host {host}"
+        raise NamingError(
+            f"could not find a name server{where}; tried {', '.join(failures)}; start one with `gpyro ns`"
+            + (", or tell where it is with GPYRO_NS_HOSTNAME and GPYRO_NS_PORT" if host is None else "")
+        ) from cause
+
+
+def _places(host: str | None, port: int | None) -> Iterator[Place]:
+    """Return where to look, each place once."""
+    port = config.ns_port if port is None else port
+    if host is not None:
+        yield _place_at(host, port)
+        return
+    seen = set()
+    candidates = [] if config.ns_hostname is None else [_place_at(config.ns_hostname, port)]
+    for place in (*candidates, _place_at(LOCAL_HOST, port), _place_in_file()):
+        key = None if place.uri is None else str(place.uri).replace("//127.0.0.1:", f"//{LOCAL_HOST}:")
+        if key is None or key not in seen:
+            yield place
+        seen.add(key)
+
+
+def _place_at(host: str, port: int) -> Place:
+    try:
+        if host.startswith("./u:"):
+            return Place(host, PyroURI(build_unix_address(host[len("./u:") :]), NAMESERVER_NAME, None))
+        return Place(f"{host} port {port}", PyroURI(host, NAMESERVER_NAME, port))
+    except PyroError as exc:
+        return Place(f"{host} port {port}", None, str(exc))
+
+
+def _place_in_file() -> Place:
+    path = config.ns_urifile
+    try:
+        uri = read_uri_file(path)
+    except NamingError as exc:
+        return Place(f"the address in {path}", None, _reason(exc.__cause__ or exc))
+    return Place(f"{uri} from {path}", uri)
+
+
+def _contact(place: Place) -> NameServerProxy:
+    if place.uri is None:
+        raise NamingError(place.problem)
+    proxy = NameServerProxy(place.uri, noconnect=1)
+    proxy._setTimeout(config.connect_timeout_seconds)
+    try:
+        proxy.ping()
+    except BaseException as exc:
+        proxy._release()
+        if isinstance(exc, (UnknownObjectError, AttributeError)):
+            raise NamingError("a daemon answers there, but it is no name server") from exc
+        raise
+    proxy._setTimeout(None)
+    return proxy
+
+
+def _reason(exc: BaseException) -> str:
+    """Return what went wrong, without what the place already says."""
+    if isinstance(exc, OSError):
+        return str(exc.strerror or exc)
+    cause = exc.__cause__
+    if isinstance(cause, OSError) and cause.strerror:
+        return str(cause.strerror)
+    return str(exc)
+
+
+def resolve_uri(uri: PyroURI) -> PyroURI:
+    """Return the address behind a PYRONAME one; fills `seams.resolve_name`.
+
+    Raises:
+        NamingError: no name server answers, or it does not know the name.
+    """
+    ns = NameServerLocator().getNS(uri.address or None, uri.port)
+    try:
+        return ns.resolve(uri.objectID)
+    finally:
+        ns._release()

@@ -1,0 +1,26 @@
+"""The name server: objects and groups under hierarchical names, how it is found, and how it is started.
+
+    ns = gpyro.naming.NameServerLocator().getNS()
+    ns.register("our_object", uri)            # :Default.our_object
+    ns.resolve(":Default.our_object")
+
+`_naming/server` keeps the names, `_naming/client` is the caller's side and finds the server, `_naming/starter`
+runs one, `_naming/urifile` is the file that tells where it runs. `python -m gpyro.naming` is `gpyro ns`.
+
+Source: Pyro 3 manual, chapter 5.
+"""
+
+from __future__ import annotations
+
+from gpyro import seams
+from gpyro._naming.client import NameServerLocator, NameServerProxy, resolve_uri
+from gpyro._naming.server import NAMESERVER_NAME, NameServer
+from gpyro._naming.starter import NameServerStarter
+from gpyro.util import run_command
+
+__all__ = ["NAMESERVER_NAME", "NameServer", "NameServerLocator", "NameServerProxy", "NameServerStarter"]
+
+seams.resolve_name.fill(resolve_uri)
+
+if __name__ == "__main__":
+    run_command("ns")
