@@ -45,7 +45,7 @@ def _decode_object(payload: bytes, level: Unpacker) -> Any:
     entry = BY_NAME.get(parts[0])
     if entry is None:
         raise NoModuleError(
-            f"a {describe(parts[0])} arrived, and no class is registered under that name here; "
+            f"a {describe(parts[0], 200)} arrived, and no class is registered under that name here; "
             "gpyro.register(cls) on both sides"
         )
     if entry.own_code:
@@ -130,6 +130,7 @@ class Reading:
     __slots__ = (
         "_bounds",
         "_compared",
+        "_counted",
         "_counting",
         "_depth",
         "_error",
@@ -155,6 +156,7 @@ class Reading:
         self._items = 0
         self._compared = 0
         self._counting = False
+        self._counted: dict[int, Any] = {}  # lists and dicts that were counted as the payload of an extension
 
     def read(self, body: bytes | bytearray | memoryview) -> Any:
         """Decode the body.
@@ -218,14 +220,18 @@ class Reading:
     # ormsgpack
 
     def _unpack(self, data: bytes | bytearray | memoryview) -> Any:
+        self._enter(data)
+        value, failure = None, None
         try:
-            self._enter(data)
             value = unpackb(data, ext_hook=self._hook)
         except Exception as exc:
-            error, self._error = self._error, None
-            raise error or RemoteProtocolError(f"a message is not MessagePack: {exc}") from None
+            failure = exc
         finally:
             self._leave()
+        if failure is not None:
+            # Outside the except clause, so that a decoder's error keeps its own cause and context.
+            error, self._error = self._error, None
+            raise error or RemoteProtocolError(f"a message is not MessagePack: {failure}")
         if self._counting:
             self._count(value)
         return value
@@ -235,7 +241,10 @@ class Reading:
             decoder = DECODERS.get(kind)
             if decoder is None:
                 raise RemoteProtocolError(f"unknown extension {kind} in a message")
-            return decoder(payload, self)
+            value = decoder(payload, self)
+            if self._counting and type(value) in _CONTAINERS:
+                self._counted[id(value)] = value
+            return value
         except BaseException as exc:
             if self._error is None:
                 self._error = exc
@@ -264,7 +273,7 @@ class Reading:
         self._measured = min(self._measured, len(self._open))
 
     def _count(self, value: Any) -> None:
-        self._items += count_items(value)
+        self._items += count_items(value, self._counted)
         if self._items > self.limits.max_items:
             raise RemoteProtocolError(
                 f"{self._items} elements in a message, limit is {self.limits.max_items} (max_items)"
@@ -295,15 +304,15 @@ def count_body(body: bytes) -> int:
     def hook(kind: int, payload: bytes) -> None:
         nonlocal total
         if kind in _ARRAYS:
-            total += count_items(unpackb(payload, ext_hook=hook))
+            total += count_items(unpackb(payload, ext_hook=hook), {})
 
     value = unpackb(body, ext_hook=hook)
-    return total + count_items(value)
+    return total + count_items(value, {})
 
 
-def count_items(value: Any) -> int:
-    """Return how many elements, keys and values the lists and dicts of one payload have."""
-    if type(value) not in _CONTAINERS:
+def count_items(value: Any, counted: dict[int, Any]) -> int:
+    """Return how many elements, keys and values the lists and dicts of one payload have, but for those counted."""
+    if type(value) not in _CONTAINERS or id(value) in counted:
         return 0
     count, level = 0, [value]
     while level:
@@ -315,7 +324,7 @@ def count_items(value: Any) -> int:
                 count += len(container)
             count += len(container)
             if not _CONTAINERS.isdisjoint(map(type, elements)):
-                deeper += [element for element in elements if type(element) in _CONTAINERS]
+                deeper += [e for e in elements if type(e) in _CONTAINERS and id(e) not in counted]
         level = deeper
     return count
 

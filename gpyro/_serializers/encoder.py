@@ -314,7 +314,7 @@ def encode_rows_or_none(value: list[Any], packer: FastPacker) -> Ext | None:
     """Return a list of equal tuples packed as columns, or None when it is another list or has to be walked."""
     try:
         return encode_rows(value, packer)
-    except TypeError:
+    except (TypeError, Deferred, Refused):
         return None
 
 

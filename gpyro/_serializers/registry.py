@@ -34,6 +34,8 @@ __all__ = [
 C = TypeVar("C", bound=type)
 ToState = Callable[[Any], Any]
 FromState = Callable[[Any], Any]
+#: Gives a field's default for an object; None for fields that may have no value.
+Default = Callable[[Any], Any]
 
 _HEAP_TYPE = 1 << 9  # Py_TPFLAGS_HEAPTYPE of CPython: made by a class statement
 
@@ -242,7 +244,7 @@ def _namedtuple_builder(cls: type) -> FromState:
 # Dataclasses and attrs classes: a map of their declared fields.
 
 
-def _fields_entry(cls: type, name: str, defaults: dict[str, Callable[[Any], Any] | None]) -> Entry:
+def _fields_entry(cls: type, name: str, defaults: dict[str, Default | None]) -> Entry:
     names = defaults.keys()
     in_dict = _all_in_dict(cls, names)
 
@@ -258,13 +260,15 @@ def _fields_entry(cls: type, name: str, defaults: dict[str, Callable[[Any], Any]
         if type(state) is not dict:
             raise misfit(cls, f"{describe(state)} is not a map of fields")
         value: Any = object.__new__(cls)
-        if state.keys() != names:
-            _fill_in(cls, defaults, state, value)
+        if not state.keys() <= names:
+            raise misfit(cls, f"it has no field {describe(min(state.keys() - names, key=str))}")
         if in_dict:
             value.__dict__.update(state)
         else:
             for name in state:
                 object.__setattr__(value, name, state[name])
+        if len(state) < len(names):
+            _fill_in(value, [(name, default) for name, default in defaults.items() if name not in state])
         return value
 
     return Entry(cls, name, state, build, False)
@@ -276,28 +280,29 @@ def _all_in_dict(cls: type, names: Iterable[str]) -> bool:
     return has_dict and not any(hasattr(getattr(cls, name, None), "__set__") for name in names)
 
 
-def _fill_in(
-    cls: type, defaults: dict[str, Callable[[Any], Any] | None], state: dict[str, Any], value: Any
-) -> None:
-    """Set the fields that a peer with another version of the class did not send; refuse those not declared."""
-    unknown = state.keys() - defaults.keys()
-    if unknown:
-        raise misfit(cls, f"it has no field {describe(min(unknown))}")
-    for name in defaults.keys() - state.keys():
-        default = defaults[name]
+def _fill_in(value: Any, missing: list[tuple[str, Default | None]]) -> None:
+    """Give their defaults to fields that a peer with another version of the class did not send."""
+    for name, default in missing:
         if default is not None:
             object.__setattr__(value, name, default(value))
 
 
-def _constant(value: Any) -> Callable[[Any], Any]:
+def _constant(value: Any) -> Default:
     return lambda _: value
 
 
-def _dataclass_defaults(cls: type) -> dict[str, Callable[[Any], Any] | None]:
+def _required(cls: type, name: str) -> Default:
+    def refuse(_: Any) -> Any:
+        raise misfit(cls, f"its field {name!r} is missing")
+
+    return refuse
+
+
+def _dataclass_defaults(cls: type) -> dict[str, Default | None]:
     """Return each field's default, for peers whose class does not have the field yet."""
-    defaults: dict[str, Callable[[Any], Any] | None] = {}
+    defaults: dict[str, Default | None] = {}
     for field in dataclasses.fields(cls):
-        defaults[field.name] = None
+        defaults[field.name] = _required(cls, field.name) if field.init else None
         if field.default is not dataclasses.MISSING:
             defaults[field.name] = _constant(field.default)
         elif field.default_factory is not dataclasses.MISSING:
@@ -306,13 +311,13 @@ def _dataclass_defaults(cls: type) -> dict[str, Callable[[Any], Any] | None]:
     return defaults
 
 
-def _attrs_defaults(cls: type) -> dict[str, Callable[[Any], Any] | None]:
+def _attrs_defaults(cls: type) -> dict[str, Default | None]:
     nothing = sys.modules["attr"].NOTHING
-    defaults: dict[str, Callable[[Any], Any] | None] = {}
+    defaults: dict[str, Default | None] = {}
     for attribute in cls.__attrs_attrs__:  # type: ignore[attr-defined]
         default = attribute.default
         if default is nothing:
-            defaults[attribute.name] = None
+            defaults[attribute.name] = _required(cls, attribute.name) if attribute.init else None
         elif isinstance(default, sys.modules["attr"].Factory):
             defaults[attribute.name] = _attrs_factory(default)
         else:
@@ -320,7 +325,7 @@ def _attrs_defaults(cls: type) -> dict[str, Callable[[Any], Any] | None]:
     return defaults
 
 
-def _attrs_factory(default: Any) -> Callable[[Any], Any]:
+def _attrs_factory(default: Any) -> Default:
     return default.factory if default.takes_self else lambda _: default.factory()
 
 
