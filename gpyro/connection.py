@@ -117,7 +117,7 @@ class Connection:
         self.state = hub.current_state()
         self.tuning = handler.tuning
         self.handler = handler
-        self.stream = hub.Stream(sock, self.state, self.tuning.output_soft_bytes)
+        self.stream = hub.Stream(sock, self.state, self.tuning.output_soft_bytes, self.tuning.turn_bytes)
         self.addr = self.stream.peer_name() or "unix socket"
         self.identity: str | None = None
         self.machine = Machine(side, self.tuning.wire, self.state.take_buffer, self.state.give_buffer)

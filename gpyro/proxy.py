@@ -7,6 +7,7 @@ looking whether it has a method, never goes over the network.
 
 from __future__ import annotations
 
+import time
 import weakref
 from collections.abc import Callable, Iterable
 from contextvars import Context
@@ -91,7 +92,7 @@ class _Core:
     """What the proxies and methods of one address share: its connections and how calls are made."""
 
     __slots__ = (
-        "_connections", "_end", "_lock", "_settings", "bound", "calls", "identification", "object_id", "oneway",
+        "_connections", "_end", "_lock", "_resolved_at", "_settings", "bound", "calls", "identification", "object_id", "oneway",
         "resolved", "targets", "timeout", "uri",
     )  # fmt: skip
 
@@ -104,6 +105,7 @@ class _Core:
         self.identification: object = None
         #: The PYRO address behind a PYRONAME or PYROLOC one, once asked for.
         self.resolved: PyroURI | None = None
+        self._resolved_at = 0.0
         self.object_id = ""
         self.targets: dict[str, bytes] = {}
         self._settings = settings
@@ -204,6 +206,8 @@ class _Core:
 
     def _resolve(self) -> PyroURI:
         """Return an address that can be connected to."""
+        if self.resolved is not None and time.monotonic() - self._resolved_at > self._trust_seconds():
+            self._unresolve()
         uri = self.resolved or self.uri
         assert uri is not None
         if uri.protocol == "PYRONAME":
@@ -211,11 +215,16 @@ class _Core:
             if uri.protocol == "PYRONAME":
                 raise URIError(f"{self.uri} stands for {uri}, which is a name again")
             self.resolved = uri
+            self._resolved_at = time.monotonic()
         if uri.protocol in ("PYROSSL", "PYROLOCSSL"):
             raise URIError(f"{uri}: TLS is not part of this version; use PYRO or PYROLOC")
         if not self.object_id and uri.protocol != "PYROLOC":
             self.object_id = uri.objectID
         return uri
+
+    def _trust_seconds(self) -> float:
+        """Return for how long the address behind a name is used for new connections."""
+        return (self._settings or process_config).resolve_cache_seconds
 
     def _resolve_location(self, uri: PyroURI, connection: Connection) -> None:
         """Ask the daemon at a PYROLOC address for the id behind the name."""

@@ -30,6 +30,7 @@ class Tuning:
     busy_wait_seconds: float
     max_exports: int
     turn_frames: int
+    turn_bytes: int
     turn_seconds: float
     keepalive: bool
     detailed_traceback: bool
@@ -55,6 +56,7 @@ class Tuning:
             busy_wait_seconds=settings.busy_wait_seconds,
             max_exports=settings.max_exports_per_connection,
             turn_frames=settings.turn_frames,
+            turn_bytes=settings.turn_bytes,
             turn_seconds=settings.turn_seconds,
             keepalive=bool(settings.sock_keepalive),
             detailed_traceback=bool(settings.detailed_traceback),

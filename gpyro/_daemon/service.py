@@ -66,7 +66,7 @@ class Service:
         self._state: hub.HubState | None = None
         self._listener: hub.Listener | None = None
         self._connections: set[Connection] = set()
-        self._greeted = 0
+        self._ungreeted: set[Connection] = set()
         self._signal = hub.Signal()
         self._bridge: hub.Bridge | None = None
         self._pool: hub.OffloadPool | None = None
@@ -98,7 +98,7 @@ class Service:
             )
         if self._unix and hub.peer_uid(connection.sock) not in (None, 0, os.geteuid()):
             return ConnectionDeniedError.HOSTBLOCKED, "host blocked: the socket is for its own user only"
-        self._greeted += 1
+        self._ungreeted.discard(connection)
         return None
 
     def offload(self, context: Context, function: Callable[..., Any], args: Any, kwargs: Any) -> Any:
@@ -117,6 +117,7 @@ class Service:
     def connection_closed(self, connection: Connection) -> None:
         """Forget it."""
         self._connections.discard(connection)
+        self._ungreeted.discard(connection)
         if self.ended:
             self._signal.set()
 
@@ -171,7 +172,13 @@ class Service:
             )
 
     def _on_accept(self, sock: Any) -> None:
-        self._connections.add(Connection.accept(sock, self))
+        connection = Connection.accept(sock, self)
+        if len(self._ungreeted) >= self.settings.max_unauthenticated and not connection.is_local():
+            # Before the greeting nobody is told anything; callers on this machine are not rationed.
+            connection.close()
+            return
+        self._connections.add(connection)
+        self._ungreeted.add(connection)
         self.note_activity()
 
     @contextmanager

@@ -17,6 +17,8 @@ from gevent import get_hub, monkey
 from gevent._hub_local import get_hub_if_exists
 from greenlet import greenlet
 
+from gpyro.configuration import config
+
 __all__ = [
     "HubState", "Ticker", "Timer", "current_state", "fork_epoch", "run_in_hub_of", "run_soon_or_now", "spawn_in",
 ]  # fmt: skip
@@ -102,6 +104,8 @@ class HubState:
         self.closing: set[Any] = set()
         self.watchdog: Any = None
         self.in_flight = 0
+        #: Parked workers that are kept; a busy server's calls of one loop turn find theirs among them.
+        self.kept_workers = config.idle_workers
         self._idle_workers: list[_Worker] = []
         self._slots: list[set[Ticker]] = [set() for _ in range(WHEEL_SLOTS)]
         self._at = 0
@@ -274,14 +278,10 @@ class _Worker(greenlet):
                 state.report(job)
                 return
             del job
-            if not reusable or len(idle) >= KEPT_WORKERS:
+            if not reusable or len(idle) >= state.kept_workers:
                 return
             idle.append(self)
             state.hub.switch()
-
-
-#: Parked workers kept per thread (setting idle_workers): enough for the calls of one loop turn that block.
-KEPT_WORKERS = 64
 
 
 class _Guard:

@@ -20,7 +20,7 @@ __all__ = ["READ_BYTES", "Stream"]
 
 Buffer = Union[bytes, bytearray, memoryview]
 
-#: What one read takes at most; also one turn's share of a connection (setting turn_bytes).
+#: What one read takes at most, which is one turn's share of a connection; the setting turn_bytes.
 READ_BYTES = 64 * 1024
 #: Up to this much is joined into one piece and sent, above it is gathered by sendmsg without a copy.
 JOIN_BYTES = 128 * 1024
@@ -41,14 +41,17 @@ class Stream:
     """
 
     __slots__ = (
-        "_bulk", "_flush_armed", "_read_watcher", "_reading", "_sock", "_write_watcher", "closed", "corked",
+        "_bulk", "_flush_armed", "_read_bytes", "_read_watcher", "_reading", "_sock", "_write_watcher", "closed", "corked",
         "on_drained", "on_error", "on_readable", "out", "out_bytes", "progress", "soft_bytes", "state",
     )
 
-    def __init__(self, sock: Any, state: HubState, soft_bytes: int) -> None:
+    def __init__(
+        self, sock: Any, state: HubState, soft_bytes: int, read_bytes: int = READ_BYTES
+    ) -> None:
         self._sock = sock
         self.state = state
         self.soft_bytes = soft_bytes
+        self._read_bytes = read_bytes
         self.out: list[Buffer] = []
         self.out_bytes = 0
         #: Counts sends that took something, for whoever watches over a peer that does not read.
@@ -91,7 +94,7 @@ class Stream:
     def read(self) -> bytes | None:
         """Return what there is, b"" at the end, None when there is nothing now."""
         try:
-            return self._sock.recv(READ_BYTES)  # type: ignore[no-any-return]
+            return self._sock.recv(self._read_bytes)  # type: ignore[no-any-return]
         except _WOULD_BLOCK:
             return None
 
