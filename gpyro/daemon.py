@@ -69,6 +69,8 @@ class Daemon:
         self._registry = self._service.registry
         self._registry.connect(_DaemonObject(self._registry), DAEMON_ID, INTERNAL_NAME)
         self._finalizer = weakref.finalize(self, self._service.end_unreferenced)
+        # At the end of the process the service looks after itself.
+        self._finalizer.atexit = False
         self.NameServer: Any = None
         _warn_if_open(self.hostname, insecure_no_auth)
         if settings.tracelevel:
@@ -171,6 +173,7 @@ class Daemon:
         Raises:
             KeyError: it is not connected here.
         """
+        self._service.check_process()
         object_id = self._id_of(obj)
         entry = self._registry.disconnect(object_id)
         if isinstance(entry.obj, ObjBase):
@@ -191,7 +194,8 @@ class Daemon:
     def _unregister(self, name: str) -> None:
         try:
             self.NameServer.unregister(name)
-        except PyroError as exc:
+        except Exception as exc:
+            # The object is out already; that its name stays is for whoever reads the log.
             Log.warn("Daemon", f"could not unregister {name!r}: {exc}")
 
     def useNameServer(self, NS: Any) -> None:
@@ -224,6 +228,7 @@ class Daemon:
         Raises:
             DaemonError: the daemon belongs to another thread.
         """
+        _check_others(others, callback)
         service = self._service
         service.start()
         with service.looping(), hub.Signals(self._on_signal):
@@ -249,6 +254,7 @@ class Daemon:
         0 serves what is pending and returns at once, None waits without limit. `others` and `callback` are
         those of `requestLoop`.
         """
+        _check_others(others, callback)
         self._service.start()
         self._service.handle(timeout, others, callback)
 
@@ -263,6 +269,41 @@ class Daemon:
     def setTimeout(self, timeout: float | None) -> None:
         """Close connections on which nothing was called for `timeout` seconds; None or 0 never does."""
         self._service.idle_limit = float(timeout or 0)
+
+    def setTransientsCleanupAge(self, secs: float) -> None:
+        """Disconnect objects without a name that were not used for `secs` seconds; 0 never does.
+
+        Their `_gotReaped()` is called. Source: Pyro 3 manual, chapter 7.
+        """
+        if secs < 0:
+            raise ValueError(f"cleanup age of {secs!r} seconds; it is a positive number, or 0 for never")
+        self._service.set_cleanup_age(float(secs))
+
+    def setInitTLS(self, initTLS: Callable[[Any], object]) -> None:
+        """Call `initTLS(storage)` once for each connection, when its local storage is first asked for."""
+        if not callable(initTLS):
+            raise TypeError(f"setInitTLS takes a function, not {initTLS!r}")
+        self._service.init_storage = initTLS
+
+    def setAllowedIdentifications(self, ids: object) -> None:
+        """Let in only who proves one of these; refused, as this version cannot tell who calls.
+
+        Raises:
+            DaemonError: always, unless `ids` is None.
+        """
+        if ids is not None:
+            raise DaemonError(
+                "identifications need authentication, which this version does not have; "
+                "bind to this machine, or use a unix socket, which only its own user can reach"
+            )
+
+    def setNewConnectionValidator(self, validator: object) -> None:
+        """Ask a validator about new connections; refused, see `setAllowedIdentifications`.
+
+        Raises:
+            DaemonError: always, unless `validator` is None.
+        """
+        self.setAllowedIdentifications(validator)
 
     def getLocalStorage(self) -> Any:
         """Return the storage of the running call's connection; `.caller` is the connection.
@@ -281,14 +322,9 @@ class Daemon:
         have; otherwise it returns when they have.
 
         Args:
-            disconnect: take the objects out of the daemon too.
+            disconnect: take the objects out of the daemon too, when the calls have ended.
         """
-        self._service.shutdown()
-        if disconnect:
-            for object_id in self._registry.ids():
-                entry = self._registry.disconnect(object_id)
-                if isinstance(entry.obj, ObjBase):
-                    entry.obj.daemon = None
+        self._service.shutdown(disconnect)
 
     def __enter__(self) -> Daemon:
         return self
@@ -317,6 +353,11 @@ class _DaemonObject(ObjBase):
 
     def ping(self) -> None:
         """Answer."""
+
+
+def _check_others(others: Sequence[Any], callback: object) -> None:
+    if others and callback is None:
+        raise ProtocolError("callback required: what should be called when one of `others` is ready?")
 
 
 def _unix_path(host: str) -> str:

@@ -13,10 +13,28 @@ from gpyro._hub.bridge import Bridge
 from gpyro._hub.listener import Listener
 from gpyro._hub.offload import OffloadPool
 from gpyro._hub.process import Signals, at_exit, flush_at_exit
-from gpyro._hub.sockets import connect, is_loopback, listen_tcp, listen_unix, peer_uid, resolve
-from gpyro._hub.state import HubState, Timer, current_state, fork_epoch, run_in_hub_of, run_soon_or_now, spawn_in
+from gpyro._hub.sockets import (
+    connect,
+    file_number,
+    is_loopback,
+    listen_tcp,
+    listen_unix,
+    peer_uid,
+    resolve,
+    unlink_unix,
+)
+from gpyro._hub.state import (
+    HubState,
+    Timer,
+    current_state,
+    fork_epoch,
+    is_current,
+    run_in_hub_of,
+    run_soon_or_now,
+    spawn_in,
+)
 from gpyro._hub.stream import Stream
-from gpyro._hub.threads import NativeLock, call_in_hub, thread_name
+from gpyro._hub.threads import NativeLock, call_in_hub, start_native_thread, thread_name
 from gpyro._hub.waiting import Signal, is_hub_greenlet, run_pending, sleep, wait_for
 from gpyro._hub.watchdog import Watchdog
 
@@ -37,10 +55,12 @@ __all__ = [
     "call_in_hub",
     "connect",
     "current_state",
+    "file_number",
     "flush_at_exit",
     "fork_epoch",
     "get_hub",
     "getcurrent",
+    "is_current",
     "is_hub_greenlet",
     "is_loopback",
     "listen_tcp",
@@ -52,6 +72,8 @@ __all__ = [
     "run_soon_or_now",
     "sleep",
     "spawn_in",
+    "start_native_thread",
     "thread_name",
+    "unlink_unix",
     "wait_for",
 ]

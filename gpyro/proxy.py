@@ -311,7 +311,7 @@ class Adapter:
         """
         for attempt in range(tries):
             self._core.release()
-            self._core.resolved = None
+            self._core._unresolve()
             try:
                 self._core.connect()
                 return

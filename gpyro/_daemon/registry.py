@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from gpyro import hub
 from gpyro._connection.serving import attribute_access
@@ -23,13 +23,15 @@ MAX_REMEMBERED = 10_000
 class Entry:
     """One connected object."""
 
-    __slots__ = ("names", "obj", "persistent", "table")
+    __slots__ = ("idle_sweeps", "names", "obj", "persistent", "table")
 
     def __init__(self, obj: object, table: Table) -> None:
         self.obj = obj
         self.table = table
         self.names: list[str] = []
         self.persistent: set[str] = set()
+        #: Sweeps since somebody last looked a method of it up.
+        self.idle_sweeps = 0
 
 
 class Registry:
@@ -91,6 +93,16 @@ class Registry:
             self.methods.clear()
             return entry
 
+    def disconnect_all(self) -> None:
+        """Take all objects out, but the daemon's own."""
+        for object_id in self.ids():
+            try:
+                entry = self.disconnect(object_id)
+            except KeyError:
+                continue  # Another thread was faster.
+            if isinstance(entry.obj, ObjBase):
+                entry.obj.daemon = None
+
     def wrapper_of(self, obj: object) -> ObjBase:
         """Return the ObjBase that stands for a plain object, made when it is first connected."""
         wrapper = self._wrappers.get(id(obj))
@@ -109,6 +121,7 @@ class Registry:
         entry = self._entries.get(object_id)
         if entry is None:
             raise unknown_object(object_id)
+        entry.idle_sweeps = 0
         if access:
             return attribute_access(entry.table, access, name)
         method = entry.table.find(name)
@@ -119,6 +132,21 @@ class Registry:
                     self.methods.clear()
                 self.methods[target] = method
         return method
+
+    def sweep(self, busy: Collection[int], limit: int) -> list[str]:
+        """Return the ids of nameless objects that were not used for `limit` sweeps in a row.
+
+        `busy` are the id() of objects that calls are running on. What requests stand for is forgotten, so that each object
+        that is used is looked up, and noticed, at least once until the next sweep.
+        """
+        with self._lock:
+            self.methods.clear()
+            unused = []
+            for object_id, entry in self._entries.items():
+                entry.idle_sweeps = 0 if id(entry.obj) in busy else entry.idle_sweeps + 1
+                if not entry.names and object_id != DAEMON_ID and entry.idle_sweeps > limit:
+                    unused.append(object_id)
+            return unused
 
     def ids(self) -> list[str]:
         """Return the ids of the connected objects, without the daemon's own."""
@@ -138,6 +166,14 @@ class Registry:
             return self._ids_of_names[name]
         except KeyError:
             raise NamingError(f"name not found: no object was connected to this daemon as {name!r}") from None
+
+    def has_names(self) -> bool:
+        """Tell whether `take_names` would return any."""
+        return any(
+            name not in entry.persistent and name != INTERNAL_NAME
+            for entry in list(self._entries.values())
+            for name in entry.names
+        )
 
     def take_names(self) -> list[str]:
         """Return the names to unregister at the end, once: all but the persistent ones."""

@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import os
 import resource
+import time
 import weakref
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import Context
+from functools import partial
 from typing import Any
 
 from gpyro import hub
@@ -20,17 +22,21 @@ from gpyro._daemon.registry import Registry
 from gpyro.configuration import Settings
 from gpyro.connection import Connection, Tuning
 from gpyro.context import current_scope
-from gpyro.errors import ConnectionDeniedError, DaemonError, ProtocolError, PyroError
+from gpyro.errors import ConnectionDeniedError, DaemonError
 from gpyro.log import Log
-from gpyro.objects import Method
+from gpyro.objects import Method, ObjBase
 from gpyro.wire.hello import Greeting
 
 __all__ = ["LocalStorage", "Service"]
 
 #: Share of the descriptor limit that connections may take; the rest is for files, name look-ups, the program.
 DESCRIPTOR_SHARE = 0.8
+#: Looks at unused objects within the age at which they are reaped.
+SWEEPS_PER_AGE = 4
 #: Loop turns that serve what is pending: accept, greeting and request, answer, and one to see that it is quiet.
 PENDING_TURNS = 4
+#: Seconds between two looks whether the calls have ended, beside those that the end of a connection causes.
+DRAIN_LOOK_SECONDS = 0.02
 
 
 class LocalStorage:
@@ -62,6 +68,7 @@ class Service:
         self._sock = sock
         self._unix_path = unix_path
         self._unix = bool(unix_path)
+        self._unix_number = hub.file_number(unix_path) if unix_path else 0
         self._pid = os.getpid()
         self._state: hub.HubState | None = None
         self._listener: hub.Listener | None = None
@@ -72,7 +79,13 @@ class Service:
         self._pool: hub.OffloadPool | None = None
         self._loops = 0
         self._end_requested = False
+        self._disconnect_at_end = False
+        self._start_lock = hub.NativeLock()
         self._max_connections = _max_connections(settings.maxconnections)
+        #: Called with the storage of each connection when that is first asked for (setInitTLS).
+        self.init_storage: Callable[[LocalStorage], object] | None = None
+        self._cleanup_age = 0.0
+        self._reaper: hub.Timer | None = None
         _services.add(self)
 
     def __repr__(self) -> str:
@@ -80,6 +93,8 @@ class Service:
 
     def status(self) -> str:
         """Say in a word what it does."""
+        if os.getpid() != self._pid:
+            return f"of process {self._pid}"
         return "ended" if self.ended else "serving" if self._state is not None else "not started"
 
     # -- handler of connections ------------------------------------------------------------------------------
@@ -134,9 +149,12 @@ class Service:
         scope = current_scope()
         if scope is None or scope.call is None:
             raise DaemonError("no call is running here: local storage belongs to the connection of a call")
-        storage: LocalStorage = scope.call.caller.__dict__.setdefault(
-            "local_storage", LocalStorage(scope.call.caller)
-        )
+        caller = scope.call.caller
+        storage: LocalStorage | None = caller.__dict__.get("local_storage")
+        if storage is None:
+            storage = caller.__dict__["local_storage"] = LocalStorage(caller)
+            if self.init_storage is not None:
+                self.init_storage(storage)
         return storage
 
     # -- running ---------------------------------------------------------------------------------------------
@@ -147,8 +165,16 @@ class Service:
         Raises:
             DaemonError: it has ended, or belongs to the parent process.
         """
+        self.check_process()
         if self.ended:
             raise DaemonError("the daemon has been shut down")
+
+    def check_process(self) -> None:
+        """See that this is not a forked child.
+
+        Raises:
+            DaemonError: it is.
+        """
         if os.getpid() != self._pid:
             raise DaemonError(f"the daemon belongs to process {self._pid}; make a new one in this child")
 
@@ -158,18 +184,24 @@ class Service:
         Raises:
             DaemonError: another thread has begun already.
         """
-        if os.getpid() != self._pid:
-            self.check_alive()
+        self.check_process()
         state = hub.current_state()
-        if self._state is None and not self.ended:
-            self._state = state
-            self._listener = hub.Listener(self._sock, state, self._on_accept)
-            hub.Watchdog.ensure(state, self.settings.watchdog_seconds)
-        elif self._state is not None and self._state is not state:
+        with self._start_lock:
+            if self._state is None and not self.ended:
+                self._state = state
+                self._begin(state)
+                self._arm_reaper()
+        if self._state is not None and self._state is not state:
             raise DaemonError(
                 f"the daemon runs in {hub.thread_name(self._state.thread_id)}; "
                 f"{hub.thread_name(state.thread_id)} may only connect, disconnect, shut down and list"
             )
+
+    def _begin(self, state: hub.HubState) -> None:
+        self._listener = hub.Listener(self._sock, state, self._on_accept)
+        self._bridge = hub.Bridge(state, lambda: state.in_flight > 0 or self.ended)
+        state.tenants.add(self)
+        hub.Watchdog.ensure(state, self.settings.watchdog_seconds)
 
     def _on_accept(self, sock: Any) -> None:
         connection = Connection.accept(sock, self)
@@ -195,28 +227,36 @@ class Service:
 
     def wait(
         self, timeout: float | None, others: Sequence[Any], callback: Callable[[list[Any]], object] | None
-    ) -> None:
-        """Wait until something was served, one of `others` is ready, or the time is over."""
-        if others and callback is None:
-            raise ProtocolError("callback required: what should be called when one of `others` is ready?")
+    ) -> bool:
+        """Wait until something was served, one of `others` is ready, or the time is over.
+
+        Returns:
+            True if `callback` was called with those that are ready.
+        """
         if self.ended:
-            return
+            return False
         ready = hub.wait_for(self._signal, others, timeout)
         if ready and callback is not None:
             callback(ready)
+            return True
+        return False
 
     def handle(
         self, timeout: float | None, others: Sequence[Any], callback: Callable[[list[Any]], object] | None
     ) -> None:
         """Do one round of `handleRequests`."""
+        deadline = None if timeout is None else time.monotonic() + timeout
         woken = self._bridge is not None and self._bridge.take()
+        before = self.served
         try:
-            before = self.served
             self._run_pending()
-            if self.served != before or timeout == 0 or woken:
-                timeout = 0
-            self.wait(timeout, others, callback)
-            self._run_pending()
+            while True:
+                found = woken or self.served != before
+                left = 0.0 if found else None if deadline is None else max(deadline - time.monotonic(), 0.0)
+                found = self.wait(left, others, callback) or found
+                self._run_pending()
+                if found or left == 0 or self.served != before or self.wants_to_end():
+                    return
         finally:
             if self._bridge is not None:
                 self._bridge.rearm()
@@ -230,17 +270,41 @@ class Service:
                 break
 
     def selectables(self) -> list[Any]:
-        """Return what a foreign loop selects on."""
-        if self._bridge is None and not self.ended:
-            assert self._state is not None
-            state = self._state
-            self._bridge = hub.Bridge(state, lambda: state.in_flight > 0)
+        """Return what a foreign loop selects on; nothing any more once the daemon has ended."""
+        if self._bridge is None:
+            return []
+        self._bridge.open()
         # The loop registers a watcher in the turn after the one that started it, so until a turn is quiet.
         self._run_pending()
         if self._bridge is None:
             return []
         self._bridge.rearm()
         return [self._bridge.selectable]
+
+    # -- reaping ---------------------------------------------------------------------------------------------
+
+    def set_cleanup_age(self, seconds: float) -> None:
+        """Reap nameless objects that were not used for `seconds`; 0 leaves them alone."""
+        self._cleanup_age = seconds
+        if self._state is not None:
+            hub.run_in_hub_of(self._state, self._arm_reaper)
+
+    def _arm_reaper(self) -> None:
+        if self._reaper is not None:
+            self._reaper.cancel()
+            self._reaper = None
+        if self._cleanup_age and self._state is not None and not self.ended:
+            self._reaper = self._state.later(self._cleanup_age / SWEEPS_PER_AGE, self._sweep)
+
+    def _sweep(self) -> None:
+        self._arm_reaper()
+        running = [call for conn in self._connections for call in conn.serving.running.values()]
+        for object_id in self.registry.sweep({id(call.method.owner) for call in running}, SWEEPS_PER_AGE):
+            obj = self.registry.disconnect(object_id).obj
+            assert isinstance(obj, ObjBase)
+            obj.daemon = None
+            assert self._state is not None
+            hub.spawn_in(self._state, obj._gotReaped)
 
     # -- the end ---------------------------------------------------------------------------------------------
 
@@ -254,89 +318,159 @@ class Service:
         return self.ended or self._end_requested
 
     def unregister_names(self) -> None:
-        """Take the names out of the name server; a name server that is gone is logged."""
+        """Take the names out of the name server; one that is gone, or does not answer in time, is logged."""
         names = self.registry.take_names()
-        if self.name_server is None:
+        if self.name_server is None or not names:
             return
-        for name in names:
-            try:
-                self.name_server.unregister(name)
-            except PyroError as exc:
-                Log.warn("Daemon", f"could not unregister {name!r}: {exc}")
+        seconds = self.settings.connect_timeout_seconds
+        left = list(names)
+        hub.current_state()  # One that we make ends with its thread; one that Timeout makes does not.
+        with hub.Timeout(seconds, False):
+            while left:
+                self._unregister(left[0])
+                del left[0]
+        if left:
+            Log.warn("Daemon", f"could not unregister {left!r}: no answer within {seconds:g} s")
 
-    def shutdown(self) -> None:
-        """Unregister, stop accepting, say goodbye; finish the running calls unless a loop does that."""
+    def _unregister(self, name: str) -> None:
+        try:
+            self.name_server.unregister(name)
+        except Exception as exc:
+            # Whatever it is, the end goes on.
+            Log.warn("Daemon", f"could not unregister {name!r}: {exc}")
+
+    def shutdown(self, disconnect: bool = False) -> None:
+        """Unregister, stop accepting, say goodbye; finish the running calls unless a loop does that.
+
+        Safe from any thread, greenlet or call. In another thread than the daemon's, inside a call and in the
+        hub itself the rest happens later.
+        """
         if os.getpid() != self._pid:
             return
+        if hub.is_hub_greenlet():
+            hub.spawn_in(hub.current_state(), lambda: self.shutdown(disconnect))
+            return
+        self._disconnect_at_end |= disconnect
         self.unregister_names()
         state = self._state
-        if state is None:
+        if state is None or state.ended:
             self._stop()
             self._cleanup()
-            return
-        if hub.current_state() is not state:
-            hub.run_in_hub_of(state, self._stop)
-            return
-        self._stop()
+        elif not hub.is_current(state):
+            hub.spawn_in(state, self._stop_and_drain)
+        elif self._is_inside_call():
+            self._stop()
+            if not self._loops:
+                hub.spawn_in(state, self.finish_drain)
+        else:
+            self._stop_and_drain()
+
+    def _is_inside_call(self) -> bool:
         scope = current_scope()
-        inside_call = scope is not None and scope.call is not None and scope.call.caller in self._connections
-        if not self._loops and not inside_call:
+        return scope is not None and scope.call is not None and scope.call.caller in self._connections
+
+    def _stop_and_drain(self) -> None:
+        self._stop()
+        if not self._loops:
             self.finish_drain()
 
     def _stop(self) -> None:
-        if self.ended:
-            return
-        self.ended = True
+        with self._start_lock:
+            if self.ended:
+                return
+            self.ended = True
+        # The file goes first: once nobody listens on it, another server may put its own in this place.
+        hub.unlink_unix(self._unix_path, self._unix_number)
         if self._listener is not None:
             self._listener.close()
         else:
             self._sock.close()
-        if self._unix_path:
-            _unlink(self._unix_path)
         for connection in list(self._connections):
             connection.leave("the server is shutting down")
         self._signal.set()
 
     def finish_drain(self) -> None:
         """Wait until running calls have been answered, at most drain_timeout_seconds, then cut."""
-        left = self.settings.drain_timeout_seconds
-        while self._connections and left > 0 and self._is_busy():
-            hub.wait_for(self._signal, (), min(left, 0.05))
-            left -= 0.05
+        deadline = time.monotonic() + self.settings.drain_timeout_seconds
+        while self._is_busy() and time.monotonic() < deadline:
+            hub.wait_for(self._signal, (), min(DRAIN_LOOK_SECONDS, max(deadline - time.monotonic(), 0.0)))
         for connection in list(self._connections):
-            connection.serving.cancel_all("the server is shutting down")
+            # From the hub: whoever throws into a worker is not switched back to.
+            cancel = partial(connection.serving.cancel_all, "the server is shutting down")
+            hub.run_in_hub_of(connection.state, cancel)
         hub.run_pending(2)
         for connection in list(self._connections):
             connection.close_gently()
         self._cleanup()
 
     def _is_busy(self) -> bool:
-        return any(conn.serving.running or conn.serving.requests or conn.stream.out for conn in self._connections)
+        return any(
+            connection.serving.running or connection.serving.requests or not connection.stream.is_flushed()
+            for connection in self._connections
+        )
 
     def _cleanup(self) -> None:
         _services.discard(self)
+        if self._reaper is not None:
+            self._reaper.cancel()
+            self._reaper = None
         if self._bridge is not None:
             self._bridge.close()
             self._bridge = None
         if self._pool is not None:
             self._pool.close()
             self._pool = None
+        if self._disconnect_at_end:
+            self.registry.disconnect_all()
+
+    def hub_ended(self) -> None:
+        """The daemon's thread ends, or this is a forked child: nobody will ever serve here again."""
+        if os.getpid() != self._pid:
+            self._forget()
+        elif not self.ended:
+            Log.msg("Daemon", f"{self!r} ends with its thread")
+            self._stop()
+        if self._pool is not None and os.getpid() == self._pid:
+            self._pool.close()
+            self._pool = None
+
+    def _forget(self) -> None:
+        """Close what the parent process has; its socket file and its peers stay as they are."""
+        if self._listener is not None:
+            self._listener.close()
+        else:
+            self._sock.close()
+        if self._bridge is not None:
+            self._bridge.hub_ended()
+            self._bridge = None
+        if self._pool is not None:
+            self._pool.abandon()
+            self._pool = None
 
     def end_unreferenced(self) -> None:
-        """Nobody refers to the daemon any more; may be called from anywhere, a collector included."""
-        if os.getpid() != self._pid or self.ended:
+        """Nobody refers to the daemon any more; may be called from anywhere, a collector included.
+
+        So nothing may wait here. Where no hub runs by itself, names leave from a thread of their own.
+        """
+        if os.getpid() != self._pid:
             return
-        if self._state is None:
+        state = self._state
+        if state is None:
             self._stop()
-            _unfinished.add(self)
+            self._cleanup()
+        has_names = self.name_server is not None and self.registry.has_names()
+        if self.ended and not has_names:
             return
         _unfinished.add(self)
-        hub.spawn_in(self._state, self._end_for_good)
+        if state is not None and not state.ended and (state.runs() or not has_names):
+            hub.spawn_in(state, self._end_for_good)
+        else:
+            hub.start_native_thread(self._end_for_good)
 
     def _end_for_good(self) -> None:
         if self in _unfinished:
-            _unfinished.discard(self)
             self.shutdown()
+            _unfinished.discard(self)
 
 
 _services: weakref.WeakSet[Service] = weakref.WeakSet()
@@ -345,19 +479,18 @@ _unfinished: set[Service] = set()
 
 
 def end_all() -> None:
-    """At the end of the process: unregister what is still registered."""
-    for service in [*_unfinished, *_services]:
+    """At the end of the process: unregister what is still registered, and say goodbye where that is possible."""
+    for service in {*_unfinished, *_services}:
         if service._pid == os.getpid():
             service.unregister_names()
-            if service._unix_path and not service.ended:
-                _unlink(service._unix_path)
+            if service._state is None or hub.is_current(service._state):
+                service._stop()
+            hub.unlink_unix(service._unix_path, service._unix_number)
 
 
-def _unlink(path: str) -> None:
-    try:
-        os.unlink(path)
-    except OSError:
-        pass
+def _forget_in_child() -> None:
+    for service in list(_services):
+        service._forget()
 
 
 def _max_connections(wanted: int) -> int:
@@ -368,3 +501,4 @@ def _max_connections(wanted: int) -> int:
 
 
 hub.at_exit(end_all)
+os.register_at_fork(after_in_child=_forget_in_child)

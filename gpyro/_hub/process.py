@@ -5,9 +5,10 @@ from __future__ import annotations
 import atexit
 import signal
 import threading
+from collections import Counter
 from collections.abc import Callable
 from types import TracebackType
-from typing import Any
+from typing import Any, ClassVar
 
 from gevent._hub_local import get_hub_if_exists
 
@@ -27,6 +28,7 @@ def at_exit(function: Callable[[], object]) -> None:
     atexit.register(run)
 
 
+#: What Python does with them unless told otherwise.
 _DEFAULTS: dict[int, Any] = {signal.SIGTERM: signal.SIG_DFL, signal.SIGINT: signal.default_int_handler}
 
 
@@ -42,12 +44,19 @@ class Signals:
     """Inside the block, SIGTERM and SIGINT call `on_signal(number)` in the hub.
 
     Only in the main thread, and only where the handlers are Python's defaults; they are back afterwards. A
-    second signal of the same kind does what it would have done without.
+    second signal of the same kind does what it would have done without. Several blocks may be open at a time,
+    in greenlets of their own; each is called.
     """
+
+    #: Open blocks that watch each signal.
+    _users: ClassVar[Counter[int]] = Counter()
 
     def __init__(self, on_signal: Callable[[int], object]) -> None:
         self._on_signal = on_signal
         self._watchers: dict[int, Any] = {}
+
+    def __repr__(self) -> str:
+        return f"<Signals watching {sorted(self._watchers)}>"
 
     def __enter__(self) -> Signals:
         if threading.current_thread() is not threading.main_thread():
@@ -59,6 +68,7 @@ class Signals:
                 watcher = loop.signal(number, ref=False)
                 watcher.start(self._in_hub, number)
                 self._watchers[number] = watcher
+                self._users[number] += 1
         return self
 
     def __exit__(
@@ -75,5 +85,7 @@ class Signals:
         for number, watcher in watchers.items():
             watcher.stop()
             watcher.close()
-            # The loop leaves the system's default behind; Python's own handler has to be set again.
-            signal.signal(number, _DEFAULTS[number])
+            self._users[number] -= 1
+            if not self._users[number]:
+                # The loop leaves the system's default behind; Python's own handler has to be set again.
+                signal.signal(number, _DEFAULTS[number])

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import _socket
 import errno
+import logging
 import os
 import stat
 import sys
@@ -21,7 +22,9 @@ from gevent.hub import Waiter
 from gpyro._hub.state import Timer
 from gpyro.errors import DaemonError, ProtocolError, TimeoutError
 
-__all__ = ["connect", "is_loopback", "listen_tcp", "listen_unix", "peer_uid", "resolve"]
+__all__ = [
+    "connect", "file_number", "is_loopback", "listen_tcp", "listen_unix", "peer_uid", "resolve", "unlink_unix",
+]  # fmt: skip
 
 AF_INET, AF_INET6, AF_UNIX = _socket.AF_INET, _socket.AF_INET6, _socket.AF_UNIX
 _native_thread = monkey.get_original("_thread", "start_new_thread")
@@ -37,6 +40,8 @@ CACHE_SECONDS, NEGATIVE_CACHE_SECONDS = 30.0, 5.0
 #: Names kept in the cache.
 CACHE_NAMES = 1000
 
+_log = logging.getLogger("gpyro.hub")
+_lookup_lock = monkey.get_original("_thread", "allocate_lock")()
 _cache: dict[str, tuple[float, list[str] | OSError]] = {}
 _lookups = 0
 
@@ -149,7 +154,8 @@ def _look_up(host: str, timeout_seconds: float) -> tuple[float, list[str] | OSEr
         raise ProtocolError(f"cannot look up {host!r}: {_lookups} lookups are waiting for the resolver")
     hub = get_hub()
     waiter = Waiter(hub)
-    _lookups += 1
+    with _lookup_lock:
+        _lookups += 1
 
     def ask() -> None:
         global _lookups
@@ -161,7 +167,8 @@ def _look_up(host: str, timeout_seconds: float) -> tuple[float, list[str] | OSEr
             answer = exc
         except UnicodeError as exc:
             answer = OSError(errno.EINVAL, str(exc))
-        _lookups -= 1
+        with _lookup_lock:
+            _lookups -= 1
         seconds = NEGATIVE_CACHE_SECONDS if isinstance(answer, OSError) else CACHE_SECONDS
         if len(_cache) >= CACHE_NAMES:
             _cache.clear()
@@ -280,6 +287,23 @@ def _remove_stale(path: str) -> None:
     if code != errno.ECONNREFUSED:
         raise DaemonError(f"couldn't start the daemon: unix socket {path!r} is in use")
     os.unlink(path)
+
+
+def file_number(path: str) -> int:
+    """Return the inode of a socket file, 0 if there is none."""
+    try:
+        return os.lstat(path).st_ino
+    except OSError:
+        return 0
+
+
+def unlink_unix(path: str, number: int) -> None:
+    """Remove a socket file, unless another server has put its own there meanwhile."""
+    if number and file_number(path) == number:
+        try:
+            os.unlink(path)
+        except OSError as exc:
+            _log.warning("socket file %r could not be removed: %s", path, exc.strerror)
 
 
 def peer_uid(sock: Any) -> int | None:

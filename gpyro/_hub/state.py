@@ -20,7 +20,8 @@ from greenlet import greenlet
 from gpyro.configuration import config
 
 __all__ = [
-    "HubState", "Ticker", "Timer", "current_state", "fork_epoch", "run_in_hub_of", "run_soon_or_now", "spawn_in",
+    "HubState", "Tenant", "Ticker", "Timer", "current_state", "fork_epoch", "is_current", "run_in_hub_of",
+    "run_soon_or_now", "spawn_in",
 ]  # fmt: skip
 
 #: Slots of the wheel: a bit more than a minute at one tick a second; longer waits go round.
@@ -225,6 +226,8 @@ class HubState:
         if self.ended:
             return
         self.ended = True
+        for tenant in list(self.tenants):
+            tenant.hub_ended()
         self.finish_output(FINISH_SECONDS)
         self.drop_all()
         self._idle_workers.clear()
@@ -316,6 +319,11 @@ def current_state() -> HubState:
     return state
 
 
+def is_current(state: HubState) -> bool:
+    """Tell whether the caller is in the thread that `state` belongs to; makes no hub where there is none."""
+    return state.hub is get_hub_if_exists()
+
+
 def run_in_hub_of(state: HubState, function: Callable[[], object]) -> None:
     """Call `function` in the hub of another (or this) thread; safe from any thread.
 
@@ -356,9 +364,9 @@ def _after_fork_in_child() -> None:
             state.drop_all()
     hub = get_hub_if_exists()
     if hub is not None:
-        state = getattr(hub, "gpyro_state", None)
-        if state is not None:
-            state._idle_workers.clear()
+        ours: HubState | None = getattr(hub, "gpyro_state", None)
+        if ours is not None:
+            ours._idle_workers.clear()
         gevent.reinit(hub)
 
 

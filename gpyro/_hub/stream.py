@@ -27,6 +27,9 @@ JOIN_BYTES = 128 * 1024
 #: Pieces in one sendmsg; the kernel's limit (UIO_MAXIOV) is 1,024.
 MAX_PIECES = 512
 
+#: Reads after a write has failed: more than the kernel keeps for a socket by default.
+MAX_LAST_READS = 128
+
 _log = logging.getLogger("gpyro.hub")
 _WOULD_BLOCK = (BlockingIOError, InterruptedError)
 
@@ -41,7 +44,8 @@ class Stream:
     """
 
     __slots__ = (
-        "_bulk", "_flush_armed", "_read_bytes", "_read_watcher", "_reading", "_sock", "_write_watcher", "closed", "corked",
+        "_bulk", "_failed", "_flush_armed", "_read_bytes", "_read_watcher", "_reading", "_sock",
+        "_write_watcher", "closed", "corked",
         "on_drained", "on_error", "on_readable", "out", "out_bytes", "progress", "soft_bytes", "state",
     )
 
@@ -58,6 +62,7 @@ class Stream:
         self.progress = 0
         self._bulk: deque[Iterator[Sequence[Buffer]]] | None = None
         self._flush_armed = False
+        self._failed = False
         self.corked = False
         self.closed = False
         self._reading = False
@@ -125,8 +130,7 @@ class Stream:
         except _WOULD_BLOCK:
             sent = 0
         except OSError as exc:
-            if self.on_error is not None:
-                self.on_error(exc)
+            self._write_failed(exc)
             return
         self.progress += 1
         if sent != len(data):
@@ -175,9 +179,7 @@ class Stream:
                     self._await_writable()
                     break
         except OSError as exc:
-            self._drop_output()
-            if self.on_error is not None:
-                self.on_error(exc)
+            self._write_failed(exc)
             return
         if congested and self.out_bytes <= self.soft_bytes // 2 and self.on_drained is not None:
             self.on_drained()
@@ -284,6 +286,27 @@ class Stream:
     def _on_writable(self) -> None:
         self._write_watcher.stop()
         self.flush()
+
+    def _write_failed(self, exc: OSError) -> None:
+        self._drop_output()
+        if not self._failed:
+            self._failed = True
+            self.state.soon(self._read_out, exc)
+
+    def _read_out(self, exc: OSError) -> None:
+        """Hear what the peer said before it left, its goodbye above all; then tell that a write failed."""
+        for _ in range(MAX_LAST_READS):
+            if not self._reading or self.closed or self.on_readable is None or not self._has_input():
+                break
+            self.on_readable()
+        if self.on_error is not None:
+            self.on_error(exc)
+
+    def _has_input(self) -> bool:
+        try:
+            return bool(self._sock.recv(1, _socket_constants.MSG_PEEK))
+        except OSError:
+            return False
 
     def _drop_output(self) -> None:
         self.out.clear()

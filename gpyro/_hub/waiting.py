@@ -11,6 +11,7 @@ from typing import Any
 
 import gevent
 from gevent import get_hub
+from gevent._hub_local import get_hub_if_exists
 from gevent.hub import Waiter
 
 from gpyro._hub.state import Timer
@@ -19,27 +20,24 @@ __all__ = ["Signal", "is_hub_greenlet", "run_pending", "sleep", "wait_for"]
 
 
 class Signal:
-    """Something happened; set from the hub or any greenlet of its thread, waited for by one greenlet."""
+    """Something happened; set from the hub or any greenlet of its thread, where greenlets wait for it."""
 
     def __init__(self) -> None:
-        self._waiter: Any = None
+        self._waiters: list[Any] = []
         self.is_set = False
 
     def __repr__(self) -> str:
-        return f"<Signal {'set' if self.is_set else 'waited for' if self._waiter else 'idle'}>"
+        return f"<Signal {'set' if self.is_set else 'waited for' if self._waiters else 'idle'}>"
 
     def set(self) -> None:
-        """Wake the waiter, if any; it stays set until the next wait returns."""
+        """Wake those who wait; it stays set until the next wait returns."""
         if not self.is_set:
             self.is_set = True
-            waiter, self._waiter = self._waiter, None
-            if waiter is not None:
+            for waiter in self._waiters:
                 waiter.hub.loop.run_callback(waiter.switch, None)
 
 
-def wait_for(
-    signal: Signal, others: Sequence[Any], timeout_seconds: float | None
-) -> list[Any]:
+def wait_for(signal: Signal, others: Sequence[Any], timeout_seconds: float | None) -> list[Any]:
     """Wait until the signal is set, one of `others` is readable, or the time is over.
 
     Returns:
@@ -59,10 +57,12 @@ def wait_for(
         if timeout_seconds is not None:
             timer = Timer(hub.loop, timeout_seconds, waiter.switch, None)
         if not signal.is_set:
-            signal._waiter = waiter
-            waiter.get()
+            signal._waiters.append(waiter)
+            try:
+                waiter.get()
+            finally:
+                signal._waiters.remove(waiter)
     finally:
-        signal._waiter = None
         signal.is_set = False
         if timer is not None:
             timer.cancel()
@@ -101,6 +101,6 @@ def sleep(seconds: float) -> None:
 
 def is_hub_greenlet() -> bool:
     """Tell whether the caller runs in the hub itself, where nothing may wait."""
-    return gevent.getcurrent() is get_hub()
+    return gevent.getcurrent() is get_hub_if_exists()
 
 

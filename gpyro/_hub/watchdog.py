@@ -52,14 +52,15 @@ class Watchdog:
             self._stop.release()
 
     def _run(self) -> None:
-        held_looks, last, reported = 0, (-1, ()), False
+        held_looks, reported = 0, False
+        last: tuple[int, tuple[int, ...]] = (-1, ())
         look = min(LOOK_SECONDS, self._limit / 2)
         while not self._stop.acquire(timeout=look):
             if self._state.ended:
                 return
             frame = sys._current_frames().get(self._state.thread_id)
             holder = None if frame is None or _is_waiting(frame) else self._find_holder(frame)
-            seen = (self._state.turns(), () if holder is None else holder[0])
+            seen = (self._turns(), () if holder is None else holder[0])
             if holder is None or seen != last:
                 held_looks, last, reported = 0, seen, False
                 continue
@@ -69,6 +70,12 @@ class Watchdog:
                 assert frame is not None
                 self._report(holder[1], frame)
             del frame
+
+    def _turns(self) -> int:
+        try:
+            return self._state.turns()
+        except Exception:
+            return -1  # The loop is gone; the next look sees that and ends.
 
     def _find_holder(self, frame: FrameType) -> tuple[tuple[int, ...], str] | None:
         """Return something that tells this call from others, and its method's name; None if nobody holds it."""
