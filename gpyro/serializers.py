@@ -31,15 +31,15 @@ import ormsgpack
 
 from ._serializers import buffers, faults
 from ._serializers.decoder import FAST_BYTES, Reading, count_body, fast_hook
-from ._serializers.encoder import Walk, encode_rows_or_none, fast_packer, raise_interrupt
+from ._serializers.encoder import Uncounted, Walk, encode_rows_or_none, fast_packer, raise_interrupt
 from ._serializers.limits import OPTIONS, Buffers, CodecLimits, References, Refused, describe
 from ._serializers.registry import is_registered, register
+from ._serializers.scan import unpackb
 from .errors import PyroError, RemoteProtocolError, SerializationError
 
 __all__ = ["Buffers", "Codec", "CodecLimits", "References", "is_registered", "register"]
 
 packb = ormsgpack.packb
-unpackb = ormsgpack.unpackb
 
 Encoded = tuple[bytes, list[buffers.Part]]
 
@@ -248,11 +248,13 @@ class Codec:
     def _walk_error(self, exc: BaseException, traceback_lines: list[str] | None) -> Encoded:
         return self._walk(lambda walk: walk.body(faults.encode_exception(exc, walk, traceback_lines)), "error")
 
-    def _walk(self, encode: Callable[[Walk], bytes], what: str) -> Encoded:
+    def _walk(self, encode: Callable[[Walk], bytes], what: str, counts_all: bool = False) -> Encoded:
         raise_interrupt()
-        walk = Walk(self.limits, self.references)
+        walk = Walk(self.limits, self.references, counts_all)
         try:
             body = encode(walk)
+        except Uncounted:
+            return self._walk(encode, what, True)
         except Refused as refused:
             if not refused.path:
                 refused.path.append(what)

@@ -8,6 +8,7 @@ Read them in this order, each imports only from those before it:
     standard    types of the standard library, each with its encoder and decoder
     buffers     bytes that travel beside the body, and numpy arrays
     faults      exceptions
+    scan        how deep a message nests, without building it; the guard for an old ormsgpack
     encoder     objects to bytes: the fast pass and the walk
     decoder     bytes to objects: the fast pass and the careful one
 """

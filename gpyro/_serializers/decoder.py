@@ -15,19 +15,17 @@ from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
 
-import ormsgpack
-
 from ..errors import NoModuleError, PyroError, RemoteProtocolError
 from .encoder import keep_interrupt
 from .keys import comparisons
 from .limits import Buffers, CodecLimits, Deferred, Extension, References, Unpacker, describe
 from .registry import BY_NAME, misfit
+from .scan import nesting_of, unpackb
 from .standard import DECODERS, broken, decodes
 
-__all__ = ["FAST_BYTES", "Reading", "count_body", "fast_hook", "nesting_of"]
+__all__ = ["FAST_BYTES", "Reading", "count_body", "fast_hook"]
 
 Hook = Callable[[int, bytes], Any]
-unpackb = ormsgpack.unpackb
 
 #: Longest body for the fast pass; it cannot nest deeper than it is long: 4,096 * 0.7 KiB of the C stack.
 FAST_BYTES = 4096
@@ -259,7 +257,7 @@ class Reading:
         if self._nesting <= _MAX_NESTING:
             return
         for level in range(self._measured, len(self._open)):
-            self._bounds[level] = nesting_of(bytes(self._open[level]))
+            self._bounds[level] = nesting_of(bytes(self._open[level]), _MAX_NESTING)
         self._measured = len(self._open)
         self._nesting = sum(self._bounds)
         if self._nesting > _MAX_NESTING:
@@ -327,52 +325,3 @@ def count_items(value: Any, counted: dict[int, Any]) -> int:
                 deeper += [e for e in elements if type(e) in _CONTAINERS and id(e) not in counted]
         level = deeper
     return count
-
-
-#: First byte of an item: how many bytes of payload follow, for the items of fixed size.
-_FIXED = {0xCA: 4, 0xCB: 8, 0xCC: 1, 0xCD: 2, 0xCE: 4, 0xCF: 8, 0xD0: 1, 0xD1: 2, 0xD2: 4, 0xD3: 8}
-_FIXED |= {0xD4: 2, 0xD5: 3, 0xD6: 5, 0xD7: 9, 0xD8: 17}
-#: ... and for those with a length: bytes of the length, and what follows the payload's length (type of an ext).
-_SIZED = {0xC4: (1, 0), 0xC5: (2, 0), 0xC6: (4, 0), 0xC7: (1, 1), 0xC8: (2, 1), 0xC9: (4, 1)}
-_SIZED |= {0xD9: (1, 0), 0xDA: (2, 0), 0xDB: (4, 0)}
-#: Arrays and maps: bytes of the count, items for each.
-_COUNTED = {0xDC: (2, 1), 0xDD: (4, 1), 0xDE: (2, 2), 0xDF: (4, 2)}
-
-
-def nesting_of(data: bytes) -> int:
-    """Return how many arrays and maps are inside each other, without building anything.
-
-    Extensions are stepped over, so that all calls for one message together look at each byte once. Slower than
-    decoding; for messages that look like an attack.
-    """
-    size, position, deepest = len(data), 0, 0
-    left = [1]  # items that are still to come, for each open container
-    while left and position < size and deepest <= _MAX_NESTING:
-        if left[-1] == 0:
-            left.pop()
-            continue
-        left[-1] -= 1
-        first = data[position]
-        position += 1
-        items = -1
-        if first < 0x80 or first >= 0xE0:
-            continue
-        if first < 0x90:
-            items = 2 * (first & 0x0F)
-        elif first < 0xA0:
-            items = first & 0x0F
-        elif first < 0xC0:
-            position += first & 0x1F
-        elif first in _FIXED:
-            position += _FIXED[first]
-        elif first in _SIZED:
-            width, more = _SIZED[first]
-            position += width + more + int.from_bytes(data[position : position + width], "big")
-        elif first in _COUNTED:
-            width, each = _COUNTED[first]
-            items = each * int.from_bytes(data[position : position + width], "big")
-            position += width
-        if items >= 0:
-            left.append(items)
-            deepest = max(deepest, len(left) - 1)
-    return deepest

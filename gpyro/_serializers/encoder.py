@@ -17,6 +17,7 @@ from typing import Any
 
 import ormsgpack
 
+from ..errors import PyroError
 from . import buffers, faults
 from .buffers import BUFFER_TYPES, Part
 from .keys import comparisons
@@ -34,7 +35,7 @@ from .limits import (
 from .registry import BY_CLASS, Entry
 from .standard import ENCODERS, encode_rows, find_encoder, flatten
 
-__all__ = ["FastPacker", "Walk", "fast_packer", "raise_interrupt"]
+__all__ = ["FastPacker", "Uncounted", "Walk", "fast_packer", "raise_interrupt"]
 
 Default = Callable[[Any], Any]
 Ext = ormsgpack.Ext
@@ -129,16 +130,36 @@ def _make_default(packer: FastPacker, deeper: Default) -> Default:
     return default
 
 
+class Uncounted(Exception):
+    """Parts of a message were not counted, and together they are so long that they have to be."""
+
+
 class Walk:
-    """Encodes one message in Python; its `pack` makes it the Packer of the encoders."""
+    """Encodes one message in Python; its `pack` makes it the Packer of the encoders.
 
-    __slots__ = ("_depth", "_open", "compared", "exceptions", "items", "limits", "parts", "references")
+    With `counts_all`, each element is counted, where else what is native to the last is packed unseen.
+    """
 
-    def __init__(self, limits: CodecLimits, references: References | None) -> None:
+    __slots__ = (
+        "_counts_all",
+        "_depth",
+        "_open",
+        "_unseen",
+        "compared",
+        "exceptions",
+        "items",
+        "limits",
+        "parts",
+        "references",
+    )
+
+    def __init__(self, limits: CodecLimits, references: References | None, counts_all: bool = False) -> None:
         self.limits = limits
+        self._counts_all = counts_all
         self.references = references
         self.parts: list[Part] = []
         self.items = 0
+        self._unseen = 0  # bytes that were packed without a walk; they hold no more elements than that
         self.compared = 0
         self.exceptions: dict[int, BaseException] = {}
         self._depth = 0
@@ -171,7 +192,7 @@ class Walk:
         parts, items = len(self.parts), self.items
         try:
             return self.pack(value, Style.INNER)
-        except (Refused, RecursionError):
+        except (Refused, RecursionError, PyroError):
             del self.parts[parts:]
             self.items = items
             return None
@@ -226,9 +247,9 @@ class Walk:
         return self._list(value, style)
 
     def _list(self, value: list[Any], style: int) -> list[Any]:
-        self._count(len(value))
-        if len(value) > _SHORT and _NATIVE.issuperset(map(type, value)) and _packs(value):
+        if len(value) > _SHORT and self._is_native(value):
             return value
+        self._count(len(value))
         walked: list[Any] = []
         try:
             for element in value:
@@ -243,9 +264,9 @@ class Walk:
     def _dict(self, value: dict[Any, Any]) -> Any:
         if not _STR.issuperset(map(type, value)) or not _is_sound("".join(value)):
             return Ext(Extension.PAIRS, self.pack(flatten(value), Style.PAIRS))
-        self._count(2 * len(value))
-        if _NATIVE.issuperset(map(type, value.values())) and _packs(value):
+        if self._is_native(value):
             return value
+        self._count(2 * len(value))
         walked = {}
         key = None
         try:
@@ -298,8 +319,25 @@ class Walk:
 
     def _count(self, more: int) -> None:
         self.items += more
-        if self.items > self.limits.max_items:
+        if self.items + self._unseen > self.limits.max_items:
+            if self._unseen:
+                raise Uncounted
             raise Refused(f"more than {self.limits.max_items} elements in one message (max_items)")
+
+    def _is_native(self, value: Any) -> bool:
+        """Say whether ormsgpack packs all of a list or dict exactly: 20 times as fast as walking over it."""
+        if self._counts_all:
+            return False
+        try:
+            packed = packb(value, None, OPTIONS)
+        except TypeError:
+            return False
+        size = len(packed)
+        if size > INLINE_BYTES and buffers.holds_large_bytes(value, packed):
+            return False
+        self._unseen += size
+        self._count(0)
+        return True
 
     def _compare(self, keys: list[Any]) -> None:
         self.compared += max(0, comparisons(keys) - len(keys))
@@ -319,18 +357,8 @@ def encode_rows_or_none(value: list[Any], packer: FastPacker) -> Ext | None:
 
 
 _STR = frozenset((str,))
-_NATIVE = frozenset((type(None), bool, int, float, str))
 #: Walking a list of up to this many elements is quicker than trying to pack it.
 _SHORT = 8
-
-
-def _packs(value: Any) -> bool:
-    """Say whether ormsgpack packs these plain values: no int is too large, no str has lone surrogates."""
-    try:
-        packb(value, None, OPTIONS)
-    except TypeError:
-        return False
-    return True
 
 
 def _is_sound(text: str) -> bool:

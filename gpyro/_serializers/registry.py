@@ -116,7 +116,7 @@ def register(
     Args:
         cls: the class.
         name: its name on the wire, the same on both sides; module and qualified name when not given.
-        to_state: makes of an object something that can travel. It may be called twice for one message.
+        to_state: makes of an object something that can travel. It may be called more than once for one message.
         from_state: makes the object again; raise anything to refuse what arrived.
 
     Returns:

@@ -448,6 +448,14 @@ def test_shared_references_are_counted_as_copies_in_the_walk() -> None:
         Codec(CodecLimits(max_items=1000)).encode_value({1: value, 2: object()})
 
 
+def test_long_text_does_not_count_as_items_in_the_walk() -> None:
+    narrow = Codec(CodecLimits(max_items=1000))
+    value = {1: {"text": "x" * 900}, 2: [{"more": "y" * 900}, {3: [(n,) for n in range(300)]}]}
+    assert value_there(value, narrow) == value
+    with pytest.raises(SerializationError, match="max_items"):
+        narrow.encode_value([value, {4: [*range(900)]}])
+
+
 def test_numbers_of_too_many_digits_are_refused_on_both_sides() -> None:
     wide = Codec(CodecLimits(max_bigint_digits=100_000))
     for value in (10**4400, -(10**4400), decimal.Decimal("1" * 4400), fractions.Fraction(1, 10**4400)):

@@ -17,9 +17,9 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from gpyro._serializers.decoder import nesting_of
 from gpyro._serializers.keys import comparisons
 from gpyro._serializers.limits import Extension
+from gpyro._serializers.scan import guarded_unpackb, nesting_of
 from gpyro._serializers.standard import DECODERS
 from gpyro.errors import PyroError, RemoteProtocolError, SerializationError
 from gpyro.serializers import Codec, CodecLimits, register
@@ -151,6 +151,31 @@ def test_nesting_is_measured_as_ormsgpack_would_build_it(value: Any) -> None:
         return 0
 
     assert nesting_of(ormsgpack.packb(value)) == depth(value)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"\xdd\xff\xff\xff\xff\xc0", b"\xdd\xff\xff\xff\xff" * 900 + b"\xc0", b"\xdc\x00\x80" * 90,
+        b"\x92\xc4\x01\xdd\xdd\xff\xff\xff\xff\xc0",
+        b"\xde\xff\xff\xa1a" * 900, b"\xdf\x00\x00\x01\x00\xa1a\xc0", b"\x92\xa4\xdd\xff\xff\xff\xdc\x01\x00",
+    ],
+    ids=lambda body: repr(body[:8]),
+)  # fmt: skip
+def test_headers_that_claim_more_than_there_are_bytes_do_not_reach_an_old_ormsgpack(
+    body: bytes,
+) -> None:
+    with pytest.raises(ValueError, match="claimed"):
+        guarded_unpackb(body)
+
+
+@given(st.recursive(st.none() | st.binary(max_size=40) | st.integers(0, 2**64 - 1), st.lists, max_leaves=80))
+@settings(max_examples=60, deadline=None)
+@example([b"\xdd\xff\xff\xff\xff" * 9, [0xDDDDDDDD] * 300, {str(n): n for n in range(70_000)}])
+def test_guard_lets_honest_messages_through(value: Any) -> None:
+    packed = ormsgpack.packb(value)
+    assert guarded_unpackb(packed) == value
+    assert guarded_unpackb(memoryview(packed), ext_hook=lambda kind, payload: None) == value
 
 
 @given(st.binary(max_size=200))
