@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.programs import Program, free_port, make_environment, run
+
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
 LINK = re.compile(r"\[[^\]]*\]\(([^)#]+)(?:#[^)]*)?\)")
@@ -45,3 +47,21 @@ def test_the_small_server_of_the_readme_prints_an_address() -> None:
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("PYRO://127.0.0.1:")
+
+
+def test_the_first_server_and_client_of_the_readme_work_as_typed(tmp_path: Path) -> None:
+    environment = make_environment(tmp_path, ns_port=free_port(), port=free_port())
+    server, client = blocks(ROOT / "README.md")[:2]
+    (tmp_path / "server.py").write_text(server)
+    (tmp_path / "client.py").write_text(client)
+    with Program(["-m", "gpyro", "ns"], environment) as ns:
+        ns.read_until("Name Server started.")
+        with Program(["server.py"], environment) as serving:
+            serving.read_until("ready")
+            answer = run(["client.py"], environment)
+            assert (answer.status, answer.stdout, answer.stderr) == (0, "42\n", "")
+            listing = run(["-m", "gpyro", "nsc", "list"], environment)
+            assert "quotes" in listing.stdout
+            assert serving.stop().status == 0
+        assert "quotes" not in run(["-m", "gpyro", "nsc", "list"], environment).stdout
+        assert ns.stop().status == 0

@@ -1,0 +1,125 @@
+"""Programs run as processes of their own: started, read until a line comes, and always ended."""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import NamedTuple
+
+import gpyro_cli
+
+import gpyro
+
+#: A busy machine may be slow; what takes longer than this hangs.
+SECONDS = 30.0
+
+PROGRAMS = Path(__file__).resolve().parents[1] / "programs"
+
+
+class Ended(NamedTuple):
+    """What is known of a program that has ended."""
+
+    status: int
+    stdout: str
+    stderr: str
+
+
+def free_port() -> int:
+    """Return a port that nobody listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def make_environment(storage: Path, **settings: object) -> dict[str, str]:
+    """Return an environment with these settings and no others: `ns_port=9191` gives GPYRO_NS_PORT."""
+    environment = {key: value for key, value in os.environ.items() if not key.startswith(("GPYRO_", "PYRO_"))}
+    homes = {str(Path(module.__file__ or "").resolve().parents[1]) for module in (gpyro, gpyro_cli)}
+    environment["PYTHONPATH"] = os.pathsep.join(sorted(homes))
+    environment["GPYRO_STORAGE"] = str(storage)
+    environment.update({f"GPYRO_{name.upper()}": str(value) for name, value in settings.items()})
+    return environment
+
+
+class Program:
+    """A Python program; leaving the `with` block ends it, whatever happened.
+
+    Args:
+        words: what follows `python`.
+        environment: see `make_environment`.
+    """
+
+    def __init__(self, words: list[str], environment: dict[str, str]) -> None:
+        self._unread = b""
+        self._stdout = b""
+        self._stderr = tempfile.TemporaryFile()
+        self.process = subprocess.Popen(
+            [sys.executable, "-W", "error", *words], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+            stderr=self._stderr, env=environment, cwd=environment["GPYRO_STORAGE"],
+        )  # fmt: skip
+
+    def __enter__(self) -> Program:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self.process.poll() is None:
+            self.process.kill()
+            self.process.wait()
+        assert self.process.stdout is not None
+        self.process.stdout.close()
+        self._stderr.close()
+
+    def read_until(self, beginning: str) -> str:
+        """Return the rest of the first line that begins so."""
+        deadline = time.monotonic() + SECONDS
+        while True:
+            while b"\n" not in self._unread:
+                if not self._read_more(deadline):
+                    raise AssertionError(f"{beginning!r} did not come: {self._stdout!r}, {self._errors()}")
+            line, _, self._unread = self._unread.partition(b"\n")
+            text = line.decode()
+            if text.startswith(beginning):
+                return text[len(beginning) :].strip()
+
+    def _read_more(self, deadline: float) -> bool:
+        assert self.process.stdout is not None
+        descriptor = self.process.stdout.fileno()
+        ready, _, _ = select.select([descriptor], [], [], max(deadline - time.monotonic(), 0))
+        data = os.read(descriptor, 65536) if ready else b""
+        self._unread += data
+        self._stdout += data
+        return bool(data)
+
+    def _errors(self) -> str:
+        self._stderr.seek(0)
+        return self._stderr.read().decode()
+
+    def finish(self) -> Ended:
+        """Wait until it ends by itself."""
+        deadline = time.monotonic() + SECONDS
+        while self._read_more(deadline):
+            pass
+        status = self.process.wait(max(deadline - time.monotonic(), 1))
+        return Ended(status, self._stdout.decode(), self._errors())
+
+    def stop(self, number: int = signal.SIGTERM) -> Ended:
+        """Send it a signal and wait until it ends."""
+        self.process.send_signal(number)
+        return self.finish()
+
+
+def run(words: list[str], environment: dict[str, str]) -> Ended:
+    """Run a program to its end."""
+    with Program(words, environment) as program:
+        return program.finish()
