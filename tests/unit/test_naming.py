@@ -9,8 +9,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import gpyro
 import pytest
+
+import gpyro
 from gpyro import naming, seams
 from gpyro._naming import client, server, starter
 from gpyro._naming.urifile import UriFile, read_uri_file
@@ -97,7 +98,7 @@ def test_registered_name_resolves_until_it_is_unregistered(ns: naming.NameServer
     assert ns.resolve(":Default.pump") == URI
     assert ns.list(":Default") == [("pump", OBJECT)]
     ns.unregister("pump")
-    with pytest.raises(NamingError, match="name not found: ':Default.pump'") as error:
+    with pytest.raises(NamingError, match=r"name not found: ':Default\.pump'") as error:
         ns.resolve("pump")
     assert reason_of(error) == "name not found"
 
@@ -137,7 +138,7 @@ def test_group_is_listed_in_pages(ns: naming.NameServer) -> None:
         ns.register(f"object{number}", URI)
     pages = [ns.list("", offset, 4) for offset in (0, 4, 8)]
     assert [len(page) for page in pages] == [4, 4, 2]
-    assert sum(pages, []) == ns.list()
+    assert [entry for page in pages for entry in page] == ns.list()
 
 
 def test_meta_is_kept_beside_what_the_server_notes(ns: naming.NameServer) -> None:
@@ -162,7 +163,7 @@ def test_private_names_of_the_name_server_are_not_callable(ns: naming.NameServer
 
 
 def test_shutdown_is_refused_by_a_name_server_that_keeps_running(settings: Settings) -> None:
-    with pytest.raises(NamingError, match="Shutdown request denied: .*-k"):
+    with pytest.raises(NamingError, match=r"Shutdown request denied: .*-k"):
         naming.NameServer(keep_running=True).shutdown()
 
 
@@ -283,7 +284,9 @@ def test_resolve_from_many_greenlets_at_once_uses_one_connection(running: naming
 # -- the locator -----------------------------------------------------------------------------------------------
 
 
-def test_name_server_is_found_at_the_configured_place(running: naming.NameServerStarter, settings: Settings) -> None:
+def test_name_server_is_found_at_the_configured_place(
+    running: naming.NameServerStarter, settings: Settings
+) -> None:
     settings.ns_hostname = "127.0.0.1"
     ns = locate()
     assert ns.URI == f"PYRO://127.0.0.1:{settings.ns_port}/:Pyro.NameServer"
@@ -319,7 +322,7 @@ def test_no_name_server_is_told_with_each_place_and_the_way_out(settings: Settin
 
 
 def test_given_host_is_the_only_place_that_is_asked(running: naming.NameServerStarter) -> None:
-    with pytest.raises(NamingError, match=r"on host 127\.0\.0\.1; tried 127.0.0.1 port \d+ \(Connection refused\);"):
+    with pytest.raises(NamingError, match=r"on host 127\.0\.0\.1; tried 127\.0\.0\.1 port \d+ \(Conn"):
         locate(host="127.0.0.1", port=free_port())
 
 
@@ -365,7 +368,9 @@ def test_identification_is_refused_before_anything_is_sent() -> None:
 # -- PYRONAME --------------------------------------------------------------------------------------------------
 
 
-def test_name_address_stands_for_the_address_behind_it(running: naming.NameServerStarter, settings: Settings) -> None:
+def test_name_address_stands_for_the_address_behind_it(
+    running: naming.NameServerStarter, settings: Settings
+) -> None:
     ns = locate()
     ns.register("pump", URI)
     resolve = seams.resolve_name.get()

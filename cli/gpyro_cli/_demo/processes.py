@@ -8,25 +8,59 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from types import TracebackType
+from types import FrameType, TracebackType
 
 import gpyro
 import gpyro_cli
 
-__all__ = ["Child", "DemoError"]
+__all__ = ["Child", "Children", "DemoError"]
 
 START_SECONDS = 30.0
 STOP_SECONDS = 15.0
+#: When something has failed already, nobody wants to wait.
+HURRY_SECONDS = 3.0
 
 
 class DemoError(Exception):
     """Something differs from what it should be."""
 
 
+class Children:
+    """The processes of one demonstration; leaving its `with` block ends them all, whatever happened."""
+
+    def __init__(self, directory: Path, tell: Callable[[str], object]) -> None:
+        self._directory = directory
+        self._tell = tell
+        self._all: list[Child] = []
+
+    def __repr__(self) -> str:
+        return f"<Children {self._all}>"
+
+    def start(self, what: str, words: list[str]) -> Child:
+        """Start `python -m` with these words."""
+        # A signal in the middle of this would leave a process that nobody knows.
+        with _signals_later():
+            child = Child(what, words, self._directory, self._tell)
+            self._all.append(child)
+        return child
+
+    def __enter__(self) -> Children:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        # Impatient signals come when the end is complete; it takes a few seconds at most.
+        with _signals_later():
+            for child in reversed(self._all):
+                child.end(STOP_SECONDS if kind is None else HURRY_SECONDS)
+
+
 class Child:
-    """One process; leaving its `with` block ends it, whatever happened."""
+    """One process; `end` ends it."""
 
     def __init__(self, what: str, words: list[str], directory: Path, tell: Callable[[str], object]) -> None:
         self.what = what
@@ -41,17 +75,13 @@ class Child:
         self.pid = self._process.pid
 
     def __repr__(self) -> str:
-        return f"<Child {self.what}, pid {self.pid}, {self._process.returncode}>"
+        return f"<Child {self.what}, pid {self.pid}, status {self._process.returncode}>"
 
-    def __enter__(self) -> Child:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def end(self, seconds: float) -> None:
+        """End it, gently for some seconds and then not; harmless when it has ended."""
         self._process.terminate()
         try:
-            self._process.wait(STOP_SECONDS if kind is None else 3.0)
+            self._process.wait(seconds)
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
@@ -114,3 +144,22 @@ def _environment(directory: Path) -> dict[str, str]:
     environment["PYTHONPATH"] = os.pathsep.join([*sorted(homes), *([known] if known else [])])
     environment["GPYRO_STORAGE"] = str(directory / "storage")
     return environment
+
+
+@contextmanager
+def _signals_later() -> Iterator[None]:
+    """Hold SIGINT and SIGTERM back until the block has been left; they come then."""
+    came: list[int] = []
+
+    def note(number: int, frame: FrameType | None) -> None:
+        came.append(number)
+
+    # Handlers, and not a mask: a process that is started inside would inherit a mask.
+    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        for one in came[:1]:
+            signal.raise_signal(one)

@@ -13,7 +13,12 @@ from typing import Any
 import gevent
 
 import gpyro
-from gpyro_cli._demo.processes import Child, DemoError
+
+# Loaded now, and not at first use with the processes running: CPython 3.11 loses a signal's exception that is
+# raised while a module is being compiled.
+import gpyro.naming
+import gpyro.proxy
+from gpyro_cli._demo.processes import Child, Children, DemoError
 from gpyro_cli._demo.values import GROUP, READY, every_kind, is_same
 
 __all__ = ["run"]
@@ -57,32 +62,35 @@ def run(directory: Path, say: Tell, tell: Tell) -> None:
         DemoError: something differs.
     """
     (directory / "storage").mkdir(mode=0o700)
-    start = time.monotonic()
-    with Child("name server", ["gpyro", "ns", "-n", HOST, "-p", "0", "-r"], directory, tell) as ns_process:
+    with Children(directory, tell) as children:
+        start = time.monotonic()
+        ns_process = children.start("name server", ["gpyro", "ns", "-n", HOST, "-p", "0", "-r"])
         ns_uri = gpyro.PyroURI(ns_process.read_until("URI is:"))
         ns_process.read_until("Name Server started")
         say(f"name server     pid {ns_process.pid}, {ns_uri}, ready in {time.monotonic() - start:.2f} s")
-        _with_name_server(directory, say, tell, ns_process, ns_uri)
-
-
-def _with_name_server(directory: Path, say: Tell, tell: Tell, ns_process: Child, ns_uri: Any) -> None:
-    words = ["gpyro_cli._demo.server", HOST, str(ns_uri.port), str(directory)]
-    start = time.monotonic()
-    with Child("object server", words, directory, tell) as server:
+        start = time.monotonic()
+        words = ["gpyro_cli._demo.server", HOST, str(ns_uri.port), str(directory)]
+        server = children.start("object server", words)
         server.read_until(READY)
         say(f"object server   pid {server.pid}, ready in {time.monotonic() - start:.2f} s")
-        name = f"PYRONAME://{HOST}:{ns_uri.port}/{GROUP}.workshop"
-        workshop = gpyro.Proxy(name)
-        say(f"client          pid {os.getpid()}, calls {name}")
-        compare_values(workshop, say, tell)
-        send_file(workshop, directory, say)
-        show_exception(workshop, say)
-        call_at_once(workshop, say)
-        be_called_back(workshop, say)
-        use_attributes(name, say)
-        call_oneway(workshop, say)
-        call_plain(f"PYRONAME://{HOST}:{ns_uri.port}/{GROUP}.plain", say)
+        call_in_every_way(f"PYRONAME://{HOST}:{ns_uri.port}", directory, say, tell)
         stop_both(ns_process, ns_uri, server, say)
+
+
+def call_in_every_way(where: str, directory: Path, say: Tell, tell: Tell) -> None:
+    """Be the client, in this process."""
+    name = f"{where}/{GROUP}.workshop"
+    say(f"client          pid {os.getpid()}, calls {name}")
+    workshop = gpyro.Proxy(name)
+    compare_values(workshop, say, tell)
+    send_file(workshop, directory, say)
+    show_exception(workshop, say)
+    call_at_once(workshop, say)
+    be_called_back(workshop, say)
+    use_attributes(name, say)
+    call_oneway(workshop, say)
+    call_plain(f"{where}/{GROUP}.plain", say)
+    workshop._release()
 
 
 def _expect(condition: object, what: str) -> None:
