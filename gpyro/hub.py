@@ -8,6 +8,7 @@ who holds the hub, `process` signals and the end of the process.
 from __future__ import annotations
 
 from gevent import GreenletExit, Timeout, get_hub, getcurrent
+from gevent.lock import BoundedSemaphore as GreenletLock
 
 from gpyro._hub.bridge import Bridge
 from gpyro._hub.listener import Listener
@@ -41,6 +42,7 @@ from gpyro._hub.watchdog import Watchdog
 __all__ = [
     "Bridge",
     "GreenletExit",
+    "GreenletLock",
     "HubState",
     "Listener",
     "NativeLock",

@@ -92,7 +92,7 @@ class _Core:
     """What the proxies and methods of one address share: its connections and how calls are made."""
 
     __slots__ = (
-        "_connections", "_end", "_lock", "_resolved_at", "_settings", "bound", "calls", "identification", "object_id", "oneway",
+        "_connections", "_end", "_gates", "_lock", "_resolved_at", "_settings", "bound", "calls", "identification", "object_id", "oneway",
         "resolved", "targets", "timeout", "uri",
     )  # fmt: skip
 
@@ -111,6 +111,7 @@ class _Core:
         self._settings = settings
         self._end: CallerEnd | None = None
         self._connections: dict[Any, Connection] = {}
+        self._gates: dict[Any, Any] = {}
         self._lock = hub.NativeLock()
 
     # -- calling ---------------------------------------------------------------------------------------------
@@ -154,13 +155,15 @@ class _Core:
         state = hub.current_state()
         if self.bound is not None:
             return self._check_bound(state)
-        connection = self._connections.get(state.hub)
-        if connection is not None:
-            if connection.is_open() and not (connection.calls.is_stale() and not connection.check_alive()):
-                self.calls = connection.calls
-                return self.calls
-            self._forget(connection.calls)
-        return self._open(state)
+        # One connection each thread: whoever comes while it is being opened waits for that one.
+        with self._gates.setdefault(state.hub, hub.GreenletLock()):
+            connection = self._connections.get(state.hub)
+            if connection is not None:
+                if connection.is_open() and not (connection.calls.is_stale() and not connection.check_alive()):
+                    self.calls = connection.calls
+                    return self.calls
+                self._forget(connection.calls)
+            return self._open(state)
 
     def _check_bound(self, state: hub.HubState) -> Any:
         connection = self.bound
@@ -178,6 +181,7 @@ class _Core:
     def _open(self, state: hub.HubState) -> Any:
         if self._end is None:
             self._end = CallerEnd(self._settings)
+        remembered = self.resolved
         uri = self._resolve()
         if self.identification is not None:
             raise ConnectionDeniedError(
@@ -188,17 +192,16 @@ class _Core:
             connection = Connection.open(uri.endpoint, self._end, self.timeout)
         except ProtocolError:
             self._unresolve()
+            if remembered is not None and remembered is uri:
+                # The object may have moved since its name was looked up; nothing has been sent yet.
+                return self._open(state)
             raise
-        known = self._connections.get(state.hub)
-        if known is not None and known.is_open():
-            # Another greenlet was faster; one connection each thread is the rule.
-            connection.close()
-            connection = known
         with self._lock:
             self._connections[state.hub] = connection
             for key, other in list(self._connections.items()):
                 if other.closed_by is not None and key is not state.hub:
                     del self._connections[key]
+                    self._gates.pop(key, None)
         self.calls = connection.calls
         if uri.protocol == "PYROLOC":
             self._resolve_location(uri, connection)
