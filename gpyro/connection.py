@@ -109,8 +109,8 @@ class Connection:
 
     __slots__ = (
         "__dict__", "__weakref__", "_continue", "_goaway_last", "_head", "_liveness", "addr", "calls",
-        "closed_by", "codec", "exports", "going_away", "handler", "identity", "machine", "peer", "serving",
-        "state", "stream", "tuning", "wheel_slot",
+        "closed_by", "codec", "exports", "going_away", "handler", "identity", "machine", "paused", "peer",
+        "serving", "state", "stream", "tuning", "wheel_slot",
     )  # fmt: skip
 
     def __init__(self, sock: Any, side: Side, handler: Handler) -> None:
@@ -129,6 +129,8 @@ class Connection:
         self.closed_by: Exception | None = None
         #: True once either side has said that it takes no more calls.
         self.going_away = False
+        #: True while nothing is read because calls wait for others to end.
+        self.paused = False
         self.wheel_slot = -1
         self._goaway_last: int | None = None
         self._head: bytes | None = b"" if side is Side.SERVER else None
@@ -136,7 +138,7 @@ class Connection:
         self._liveness = Liveness(self)
         self.stream.on_readable = self._on_readable
         self.stream.on_error = self._lost
-        self.stream.on_drained = self.calls.drained
+        self.stream.on_drained = self._on_drained
         self.state.members.add(self)
         self.state.watch(self, max(int(self.tuning.handshake_timeout_seconds), 1))
         self.stream.start_reading()
@@ -237,8 +239,20 @@ class Connection:
         if timer is not None:
             timer.cancel()
         if self.closed_by is None:
+            self.paused = False
             self.stream.start_reading()
             self._guarded(self._turn)
+        else:
+            self.serving.serve_rest()
+
+    def read_on(self) -> None:
+        """A call of ours waits for an answer: read although calls of the peer wait for others to end."""
+        self.paused = False
+        self.state.soon(self.resume)
+
+    def _on_drained(self) -> None:
+        self.calls.drained()
+        self.serving.drained()
 
     def _guarded(self, work: Callable[[], None]) -> None:
         """Do a turn's work, with all that it writes leaving in one send."""
@@ -250,9 +264,12 @@ class Connection:
             self._broken(exc)
         except OSError as exc:
             self._lost(exc)
-        except Exception as exc:
+        except BaseException as exc:
+            # Frames that were taken out may not have reached whom they are for; nobody shall wait for them.
+            self._end(ProtocolError(f"connection lost: internal error: {exc!r}"))
+            if not isinstance(exc, Exception):
+                raise
             self.state.report(self)
-            self._end(ProtocolError(f"connection lost: internal error: {exc}"))
         finally:
             stream.corked = False
             if stream.out or not stream.is_flushed():
@@ -312,10 +329,20 @@ class Connection:
 
     def _go_on_later(self) -> None:
         """Leave the rest for the next turn of the loop, after everybody else's events; read nothing new."""
-        if self.closed_by is None:
-            self.stream.stop_reading()
-            if self._continue is None and not self.serving.is_full():
-                self._continue = self.state.later(0.0, self.resume)
+        if self.closed_by is not None:
+            return
+        if self.serving.is_full():
+            if not self.calls.pending:
+                self.stream.stop_reading()
+                self.paused = True
+                return
+            # The answers to our calls come between the requests, and what runs may wait for them.
+            self.serving.refuse_overflow()
+            if not self.machine.has_frames():
+                return
+        self.stream.stop_reading()
+        if self._continue is None:
+            self._continue = self.state.later(0.0, self.resume)
 
     def _sniff(self, data: bytes) -> bytes:
         """Look at who is calling; hands the bytes on once that is known to be gpyro."""
@@ -412,6 +439,10 @@ class Connection:
             self._write_control(FrameType.GOAWAY, self.serving.last_id, reason.encode()[:200])
             self.calls_ended()
 
+    def break_off(self, fault: str) -> None:
+        """Close because the peer broke the rules; safe from a call that is being served."""
+        self.state.soon(self._broken, RemoteProtocolError(fault))
+
     def close(self, error: Exception | None = None) -> None:
         """Close at once; calls that wait fail."""
         self._end(error or ConnectionClosedError("connection lost: it was closed on this side"))
@@ -419,6 +450,11 @@ class Connection:
     def close_gently(self) -> None:
         """Close when everything queued has been sent; calls that wait fail."""
         self._end(ConnectionClosedError("connection lost: it was closed on this side"), gently=True)
+
+    def retire(self) -> None:
+        """Begin no more calls here, and close when those that are under way have ended."""
+        self.going_away = True
+        self.calls_ended()
 
     def calls_ended(self) -> None:
         """No call of ours waits, or none is served: the loop need not wait for us, and we may be done."""

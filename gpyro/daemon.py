@@ -124,16 +124,26 @@ class Daemon:
         if not isinstance(obj, ObjBase):
             target = self._registry.wrapper_of(obj)
         assert isinstance(target, ObjBase)
-        if target.daemon is not None and target.daemon is not self:
-            raise DaemonError(f"{type(obj).__name__!r} object is connected to another daemon, {target.daemon!r}")
+        self._take_over(target)
+        is_new = target.daemon is None
         if persistent and name:
             self._take_former_id(target, name)
         self._registry.connect(target, target.GUID(), name, attributes, persistent)
         target.daemon = self
         uri = self.uri_of(target)
         if name:
-            self._register(target, name, uri, persistent)
+            self._register(target, name, uri, persistent, is_new)
         return uri
+
+    def _take_over(self, target: ObjBase) -> None:
+        """An object belongs to one daemon; one that has ended, or is the parent process's, lets it go."""
+        other = target.daemon
+        if other is None or other is self:
+            return
+        if not isinstance(other, Daemon) or other._service.is_usable():
+            raise DaemonError(f"{type(target).__name__!r} object is connected to another daemon, {other!r}")
+        target.daemon = None
+        other._registry.discard(target)
 
     def _take_former_id(self, target: ObjBase, name: str) -> None:
         """A persistent object keeps the id under which the name server knows it."""
@@ -144,18 +154,20 @@ class Daemon:
         except NamingError:
             return
 
-    def _register(self, target: ObjBase, name: str, uri: PyroURI, persistent: bool) -> None:
+    def _register(self, target: ObjBase, name: str, uri: PyroURI, persistent: bool, is_new: bool) -> None:
         if self.NameServer is None:
             Log.warn("Daemon", f"{name!r} is not registered: no name server is known (see useNameServer)")
             return
         try:
-            if persistent and self._is_registered_as(name, uri):
-                return
-            self.NameServer.register(name, uri)
+            if not (persistent and self._is_registered_as(name, uri)):
+                self.NameServer.register(name, uri)
         except BaseException:
-            self._registry.disconnect(target.GUID())
-            target.daemon = None
+            self._registry.forget_name(target.GUID(), name)
+            if is_new:
+                self._registry.discard(target)
+                target.daemon = None
             raise
+        self._registry.note_registered(target.GUID(), name)
 
     def _is_registered_as(self, name: str, uri: PyroURI) -> bool:
         try:
@@ -178,8 +190,8 @@ class Daemon:
         entry = self._registry.disconnect(object_id)
         if isinstance(entry.obj, ObjBase):
             entry.obj.daemon = None
-        if entry.names and self.NameServer is not None:
-            for name in entry.names:
+        if self.NameServer is not None:
+            for name in entry.registered:
                 self._unregister(name)
 
     def _id_of(self, obj: object) -> str:
@@ -361,7 +373,13 @@ def _check_others(others: Sequence[Any], callback: object) -> None:
 
 
 def _unix_path(host: str) -> str:
-    return host[4:] if host.startswith("./u:") else ""
+    if not host.startswith("./u:"):
+        return ""
+    if not os.path.isabs(host[4:]):
+        raise DaemonError(
+            f"couldn't start the daemon: unix socket {host[4:]!r} needs an absolute path, like ./u:/run/plant.sock"
+        )
+    return host[4:]
 
 
 def _listen(

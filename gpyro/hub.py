@@ -7,8 +7,8 @@ who holds the hub, `process` signals and the end of the process.
 
 from __future__ import annotations
 
-from gevent import GreenletExit, Timeout, get_hub, getcurrent
-from gevent.lock import BoundedSemaphore as GreenletLock
+from gevent import GreenletExit, Timeout, getcurrent
+from gevent._hub_local import get_hub_if_exists
 
 from gpyro._hub.bridge import Bridge
 from gpyro._hub.listener import Listener
@@ -42,7 +42,6 @@ from gpyro._hub.watchdog import Watchdog
 __all__ = [
     "Bridge",
     "GreenletExit",
-    "GreenletLock",
     "HubState",
     "Listener",
     "NativeLock",
@@ -60,7 +59,7 @@ __all__ = [
     "file_number",
     "flush_at_exit",
     "fork_epoch",
-    "get_hub",
+    "get_hub_if_exists",
     "getcurrent",
     "is_current",
     "is_hub_greenlet",

@@ -6,6 +6,7 @@ key into it. This room is pure; locks, clocks and local storage live with the da
 
 from __future__ import annotations
 
+import functools
 import sys
 import types
 import weakref
@@ -95,22 +96,24 @@ class Method:
 class Table:
     """What is callable, readable and writable on one object, by name.
 
-    `attributes` is None where the object has none for the outside, an empty set where all public data
-    attributes are meant (ObjBase subclasses), else the names that `connect(attributes=...)` gave.
+    `attributes_of` is the object that has data attributes for the outside, or None; `attribute_names` are
+    those, or None where all public ones are meant but for `hidden_names`.
     """
 
-    __slots__ = ("_attribute_names", "_attributes_of", "description", "methods")
+    __slots__ = ("_attribute_names", "_attributes_of", "_hidden_names", "description", "methods")
 
     def __init__(
         self,
         methods: dict[str, Method],
         attributes_of: object | None,
         attribute_names: frozenset[str] | None,
+        hidden_names: frozenset[str],
         description: str,
     ) -> None:
         self.methods = methods
         self._attributes_of = attributes_of
         self._attribute_names = attribute_names
+        self._hidden_names = hidden_names
         self.description = description
 
     def __repr__(self) -> str:
@@ -135,7 +138,7 @@ class Table:
         """
         holder = self._holder(name)
         value = getattr(holder, name)
-        if isinstance(value, types.ModuleType) or callable(value):
+        if _is_code(value):
             raise AttributeError(self._refusal(name, "data attribute"))
         return value
 
@@ -148,8 +151,8 @@ class Table:
         if name in self.methods:
             raise AttributeError(f"not an attribute: {name!r} of {self.description} is a method")
         holder = self._holder(name)
-        present = getattr(type(holder), name, None)
-        if callable(present) or isinstance(present, types.ModuleType):
+        # Not what a property gives: writing should not read.
+        if _is_code(getattr(type(holder), name, None)) or _is_code(getattr(holder, "__dict__", {}).get(name)):
             raise AttributeError(self._refusal(name, "data attribute"))
         setattr(holder, name, value)
 
@@ -158,7 +161,7 @@ class Table:
         if (
             self._attributes_of is None
             or name.startswith("_")
-            or name in _OBJBASE_STATE
+            or name in self._hidden_names
             or (allowed is not None and name not in allowed)
         ):
             raise AttributeError(self._refusal(name, "data attribute"))
@@ -174,54 +177,99 @@ def build_table(obj: object, attributes: Iterable[str] | None = None) -> Table:
     """Build the table of an object that is about to be reachable.
 
     Methods come from the class and its bases up to but without ObjBase and the standard library's, or from
-    the delegate. Where a class uses `@expose`, only what is exposed counts of that class.
+    the delegate. Where a class uses `@expose`, only what is exposed counts of that class, and of the data
+    attributes of its objects only exposed properties.
 
     Raises:
         DaemonError: `attributes` names something private.
     """
     subject = obj
-    direct = True
+    direct = isinstance(obj, ObjBase)
     if isinstance(obj, ObjBase) and obj.delegate is not None:
         subject, direct = obj.delegate, False
-    names = None if attributes is None else frozenset(attributes)
+    methods: dict[str, Method] = {}
+    properties: set[str] = set()
+    selective = False
+    for name, item, whole in _members_of(type(subject)):
+        marks = _marks_of(item)
+        if whole is not None:
+            selective = True
+            if not whole and "expose" not in marks:
+                continue
+        if isinstance(item, property):
+            properties.add(name)
+        elif _is_method(item):
+            # Bound here and not by getattr: what an object's own __dict__ has under that name is no method.
+            methods[name] = Method(item.__get__(subject, type(subject)), name, obj, marks)
+    names = _checked_names(attributes)
+    if names is None and direct and selective:
+        names = frozenset(properties)
+    hidden = _OBJBASE_STATE if direct else frozenset()
+    if names is None:
+        hidden |= _inherited_names(type(subject))
+    holder = subject if direct or names is not None else None
+    return Table(methods, holder, names, hidden, f"'{type(subject).__name__}' object")
+
+
+def _checked_names(attributes: Iterable[str] | None) -> frozenset[str] | None:
+    names = None if attributes is None else frozenset([attributes] if isinstance(attributes, str) else attributes)
     for name in names or ():
         if name.startswith("_"):
             raise DaemonError(f"attributes={name!r}: private names are never reachable from outside")
-    methods = {name: Method(function, name, obj, marks) for name, function, marks in _methods_of(subject)}
-    holder: object | None = obj
-    if not direct or not isinstance(obj, ObjBase):
-        holder = subject if names is not None else None
-    return Table(methods, holder, names, f"'{type(subject).__name__}' object")
+    return names
 
 
-def _methods_of(subject: object) -> Iterable[tuple[str, Callable[..., Any], frozenset[str]]]:
+def _is_foreign(cls: type) -> bool:
+    """Tell whether a class is ObjBase, of its family, or the standard library's."""
+    return cls is ObjBase or cls in _OBJBASE_FAMILY or cls.__module__.split(".")[0] in _BY_MODULES
+
+
+def _members_of(subject: type) -> Iterable[tuple[str, Any, bool | None]]:
+    """Go through what the user's classes define under public names and no other class hides.
+
+    With each comes None where its class does not use `@expose`, else whether the whole class is exposed.
+    """
     seen: set[str] = set()
-    for cls in type(subject).__mro__:
-        if cls is ObjBase or cls in _OBJBASE_FAMILY or cls.__module__.split(".")[0] in _BY_MODULES:
-            continue
-        selective = _uses_expose(cls)
-        for name, item in vars(cls).items():
-            if name in seen:
-                continue
-            seen.add(name)
-            marks = _marks_of(item)
-            if name.startswith("_") or not isinstance(item, (types.FunctionType, staticmethod, classmethod)):
-                continue
-            if not selective or "expose" in marks or "expose" in vars(cls).get(_MARK, ()):
-                yield name, getattr(subject, name), marks
+    for cls in subject.__mro__:
+        if not _is_foreign(cls):
+            whole = "expose" in vars(cls).get(_MARK, ())
+            selective = whole or any("expose" in _marks_of(item) for item in vars(cls).values())
+            for name, item in vars(cls).items():
+                if name not in seen and not name.startswith("_"):
+                    yield name, item, whole if selective else None
+        seen.update(vars(cls))
 
 
-def _uses_expose(cls: type) -> bool:
-    return "expose" in vars(cls).get(_MARK, ()) or any("expose" in _marks_of(item) for item in vars(cls).values())
+def _inherited_names(subject: type) -> frozenset[str]:
+    """Return the names whose meaning comes from ObjBase or a class of the standard library."""
+    names: set[str] = set()
+    own: set[str] = set()
+    for cls in subject.__mro__:
+        if _is_foreign(cls):
+            names |= vars(cls).keys() - own
+        else:
+            own |= vars(cls).keys()
+    return frozenset(names)
+
+
+def _is_method(item: Any) -> bool:
+    """Tell whether what a class holds is a method: functions, also compiled or wrapped ones, but no classes."""
+    return hasattr(type(item), "__get__") and not isinstance(item, type) and (
+        callable(item) or isinstance(item, (classmethod, staticmethod, functools.partialmethod))
+    )
+
+
+def _is_code(value: object) -> bool:
+    return callable(value) or isinstance(value, types.ModuleType)
 
 
 def _marks_of(item: Any) -> frozenset[str]:
     target = item.__func__ if isinstance(item, (staticmethod, classmethod)) else item
     target = target.fget if isinstance(target, property) else target
-    if isinstance(target, types.FunctionType):
-        marks: frozenset[str] = target.__dict__.get(_MARK, frozenset())
-        return marks
-    return frozenset()
+    if isinstance(target, type):
+        return frozenset()  # A class inside a class has marks for itself.
+    marks: frozenset[str] = getattr(target, "__dict__", {}).get(_MARK, frozenset())
+    return marks
 
 
 # -- the family ----------------------------------------------------------------------------------------------

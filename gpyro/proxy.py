@@ -7,6 +7,8 @@ looking whether it has a method, never goes over the network.
 
 from __future__ import annotations
 
+import copy
+import math
 import time
 import weakref
 from collections.abc import Callable, Iterable
@@ -17,6 +19,7 @@ from gpyro import hub, seams
 from gpyro.configuration import Settings
 from gpyro.configuration import config as process_config
 from gpyro.connection import METHOD, Connection, NotStarted, Tuning
+from gpyro.context import current_scope
 from gpyro.errors import (
     ConnectionClosedError,
     ConnectionDeniedError,
@@ -33,6 +36,8 @@ from gpyro.wire.native import build_target
 
 __all__ = ["AttrProxy", "Proxy", "RemoteMethod", "getAttrProxyForURI", "getProxyForURI", "run_callbacks"]
 
+#: Longest wait in one piece.
+MAX_WAIT_SECONDS = 3600.0
 #: Times that one call is sent again because it provably never started, before its error is raised.
 MAX_RESENDS = 2
 #: The object that every daemon has for itself. Source: Pyro.constants.INTERNAL_DAEMON_GUID.
@@ -68,9 +73,9 @@ class CallerEnd:
 
     def note_activity(self) -> None:
         """Let `run_callbacks` know."""
-        signal = _signals.get(hub.current_state())
-        if signal is not None:
-            signal.set()
+        activity = _activity_of(hub.current_state())
+        activity.served += 1
+        activity.signal.set()
 
     def connection_closed(self, connection: Connection) -> None:
         """The proxy notices when it is next used."""
@@ -84,7 +89,23 @@ class CallerEnd:
         return bool(self.settings.detailed_traceback)
 
 
-_signals: weakref.WeakKeyDictionary[hub.HubState, hub.Signal] = weakref.WeakKeyDictionary()
+class _Activity:
+    """Rounds of callbacks served on one hub, and how many of them `run_callbacks` has told about."""
+
+    def __init__(self) -> None:
+        self.signal = hub.Signal()
+        self.served = self.seen = 0
+
+
+class _Opening:
+    """A connection that one greenlet opens while others wait for it."""
+
+    def __init__(self) -> None:
+        self.done = hub.Signal()
+        self.error: PyroError | None = None
+
+
+_activities: weakref.WeakKeyDictionary[hub.HubState, _Activity] = weakref.WeakKeyDictionary()
 _pools: weakref.WeakKeyDictionary[hub.HubState, hub.OffloadPool] = weakref.WeakKeyDictionary()
 
 
@@ -92,8 +113,8 @@ class _Core:
     """What the proxies and methods of one address share: its connections and how calls are made."""
 
     __slots__ = (
-        "_connections", "_end", "_gates", "_lock", "_resolved_at", "_settings", "bound", "calls", "identification", "object_id", "oneway",
-        "resolved", "targets", "timeout", "uri",
+        "_connections", "_end", "_lock", "_openings", "_resolved_at", "_settings", "bound", "calls",
+        "identification", "object_id", "oneway", "resolved", "targets", "timeout", "uri",
     )  # fmt: skip
 
     def __init__(self, uri: PyroURI | None, settings: Settings | None, bound: Connection | None = None) -> None:
@@ -111,24 +132,27 @@ class _Core:
         self._settings = settings
         self._end: CallerEnd | None = None
         self._connections: dict[Any, Connection] = {}
-        self._gates: dict[Any, Any] = {}
+        self._openings: dict[Any, _Opening] = {}
         self._lock = hub.NativeLock()
 
     # -- calling ---------------------------------------------------------------------------------------------
 
     def call(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any], access: int = 0) -> Any:
         """Call a method, or read (1) or write (2) an attribute."""
+        until: float | None = None
         for attempt in range(MAX_RESENDS + 1):
             calls = self.calls
-            if calls is None or calls.hub is not hub.get_hub() or calls.is_stale():
-                calls = self.connect()
+            if calls is None or calls.hub is not hub.get_hub_if_exists() or calls.is_stale():
+                if self.timeout is not None and until is None:
+                    until = time.monotonic() + self.timeout
+                calls = self.connect(until)
             target = self.targets.get(name) if not access else None
             if target is None:
                 target = self._target(name, access)
             try:
                 if self.oneway and not access and name in self.oneway:
                     return calls.call_oneway(target, args, kwargs)
-                return calls.call(target, args, kwargs, self.timeout)
+                return calls.call(target, args, kwargs, self.timeout if until is None else _left(until))
             except NotStarted as exc:
                 self._forget(calls)
                 if self.bound is not None or attempt == MAX_RESENDS:
@@ -146,8 +170,13 @@ class _Core:
 
     # -- connections -----------------------------------------------------------------------------------------
 
-    def connect(self) -> Any:
-        """Return this thread's calling half, connected if need be.
+    def is_connected(self) -> bool:
+        """Tell whether there is a connection that calls may go over, of any thread."""
+        connections = [self.bound] if self.bound is not None else list(self._connections.values())
+        return any(connection.is_open() for connection in connections)
+
+    def connect(self, until: float | None = None) -> Any:
+        """Return this thread's calling half, connected if need be; `until` is on the monotonic clock.
 
         Raises:
             ProtocolError and its kind, NamingError: the object cannot be reached.
@@ -155,15 +184,38 @@ class _Core:
         state = hub.current_state()
         if self.bound is not None:
             return self._check_bound(state)
-        # One connection each thread: whoever comes while it is being opened waits for that one.
-        with self._gates.setdefault(state.hub, hub.GreenletLock()):
+        while True:
             connection = self._connections.get(state.hub)
             if connection is not None:
-                if connection.is_open() and not (connection.calls.is_stale() and not connection.check_alive()):
+                if connection.is_open() and self._is_alive(connection):
                     self.calls = connection.calls
                     return self.calls
                 self._forget(connection.calls)
-            return self._open(state)
+            opening = self._openings.get(state.hub)
+            if opening is None:
+                return self._open_for_all(state, until)
+            hub.wait_for(opening.done, (), None if until is None else _left(until))
+            if opening.error is not None:
+                # A fresh one for each caller: a shared one would collect everybody's traceback.
+                raise copy.copy(opening.error)
+
+    def _is_alive(self, connection: Connection) -> bool:
+        """Look whether a connection that was not used for a while has been closed by the peer."""
+        return hub.is_hub_greenlet() or not connection.calls.is_stale() or connection.check_alive()
+
+    def _open_for_all(self, state: hub.HubState, until: float | None) -> Any:
+        """Open this thread's connection; others who need it meanwhile wait for this one."""
+        if hub.is_hub_greenlet():
+            raise ProtocolError("cannot connect inside a callback of the hub; spawn a greenlet for it")
+        opening = self._openings[state.hub] = _Opening()
+        try:
+            return self._open(state, until)
+        except PyroError as exc:
+            opening.error = exc
+            raise
+        finally:
+            del self._openings[state.hub]
+            opening.done.set()
 
     def _check_bound(self, state: hub.HubState) -> Any:
         connection = self.bound
@@ -178,7 +230,7 @@ class _Core:
             )
         return connection.calls
 
-    def _open(self, state: hub.HubState) -> Any:
+    def _open(self, state: hub.HubState, until: float | None) -> Any:
         if self._end is None:
             self._end = CallerEnd(self._settings)
         remembered = self.resolved
@@ -189,23 +241,32 @@ class _Core:
                 ConnectionDeniedError.SECURITY,
             )
         try:
-            connection = Connection.open(uri.endpoint, self._end, self.timeout)
+            connection = Connection.open(uri.endpoint, self._end, self._connect_seconds(until))
         except ProtocolError:
             self._unresolve()
             if remembered is not None and remembered is uri:
                 # The object may have moved since its name was looked up; nothing has been sent yet.
-                return self._open(state)
+                return self._open(state, until)
             raise
+        if uri.protocol == "PYROLOC":
+            self._resolve_location(uri, connection, until)
         with self._lock:
             self._connections[state.hub] = connection
             for key, other in list(self._connections.items()):
                 if other.closed_by is not None and key is not state.hub:
                     del self._connections[key]
-                    self._gates.pop(key, None)
         self.calls = connection.calls
-        if uri.protocol == "PYROLOC":
-            self._resolve_location(uri, connection)
         return connection.calls
+
+    def _connect_seconds(self, until: float | None) -> float | None:
+        """Return how long connecting may take; None is the setting."""
+        scope = current_scope()
+        limits = [limit for limit in (until, None if scope is None else scope.deadline) if limit is not None]
+        if not limits:
+            return None
+        seconds = _left(min(limits))
+        assert self._end is not None
+        return seconds if until is not None else min(seconds, self._end.tuning.connect_timeout_seconds)
 
     def _resolve(self) -> PyroURI:
         """Return an address that can be connected to."""
@@ -229,15 +290,19 @@ class _Core:
         """Return for how long the address behind a name is used for new connections."""
         return (self._settings or process_config).resolve_cache_seconds
 
-    def _resolve_location(self, uri: PyroURI, connection: Connection) -> None:
+    def _resolve_location(self, uri: PyroURI, connection: Connection, until: float | None) -> None:
         """Ask the daemon at a PYROLOC address for the id behind the name."""
         if self.object_id:
             return
         try:
             target = build_target(DAEMON_ID, "resolve")
-            object_id = connection.calls.call(target, (uri.objectID,), None, self.timeout)
-        except NotStarted as exc:
-            raise ConnectionClosedError(str(exc)) from None
+            seconds = None if until is None else _left(until)
+            object_id = connection.calls.call(target, (uri.objectID,), None, seconds)
+        except BaseException as exc:
+            connection.close()
+            if isinstance(exc, NotStarted):
+                raise ConnectionClosedError(str(exc)) from None
+            raise
         self.object_id = object_id
 
     def _unresolve(self) -> None:
@@ -246,7 +311,12 @@ class _Core:
             self.resolved = None
             self.object_id = ""
             self.targets.clear()
-            self.release()
+            with self._lock:
+                connections, self._connections = list(self._connections.values()), {}
+                self.calls = None
+            for connection in connections:
+                # Calls of others that are under way still get their answers.
+                hub.run_soon_or_now(connection.state, connection.retire)
 
     def _forget(self, calls: Any) -> None:
         if self.calls is calls and self.bound is None:
@@ -269,6 +339,18 @@ class _Core:
             self.release()
 
 
+def _left(until: float) -> float:
+    """Return the seconds until a time of the monotonic clock.
+
+    Raises:
+        TimeoutError: it has passed.
+    """
+    left = until - time.monotonic()
+    if left <= 0:
+        raise TimeoutError("the time was over before the call was sent", maybe_executed=False)
+    return left
+
+
 class RemoteMethod:
     """One method of a remote object; calling it is a remote call."""
 
@@ -282,7 +364,7 @@ class RemoteMethod:
         core = self._core
         calls = core.calls
         # The way of nearly every call; everything unusual is in _Core.call.
-        if calls is not None and calls.pending and calls.hub is hub.get_hub() and not core.oneway:
+        if calls is not None and calls.pending and calls.hub is hub.get_hub_if_exists() and not core.oneway:
             target = core.targets.get(self._name)
             if target is not None:
                 try:
@@ -406,7 +488,7 @@ class Proxy:
     def __repr__(self) -> str:
         core: _Core = self.__dict__["_core"]
         where = core.uri if core.bound is None else f"object {core.object_id} of {core.bound.addr}"
-        state = "connected" if core.calls is not None else "not connected"
+        state = "connected" if core.is_connected() else "not connected"
         return f"<{type(self).__name__} {where}, {state}>"
 
     def __bool__(self) -> bool:
@@ -481,13 +563,22 @@ def run_callbacks(timeout: float | None = None) -> None:
     Returns once at least one has been served, or after `timeout` seconds; None waits without limit, 0 serves
     what is there.
     """
-    state = hub.current_state()
-    signal = _signals.setdefault(state, hub.Signal())
-    if timeout == 0:
+    activity = _activity_of(hub.current_state())
+    seen = activity.seen
+    if timeout == 0 or activity.served != seen:
         hub.run_pending()
-    elif not signal.is_set:
-        hub.wait_for(signal, (), timeout)
-    signal.is_set = False
+    until = math.inf if timeout is None else time.monotonic() + timeout
+    while activity.served == seen and (left := until - time.monotonic()) > 0:
+        # With a limit, as the loop would find nothing to wait for otherwise: connections do not count.
+        hub.wait_for(activity.signal, (), min(left, MAX_WAIT_SECONDS))
+    activity.seen = activity.served
+
+
+def _activity_of(state: hub.HubState) -> _Activity:
+    activity = _activities.get(state)
+    if activity is None:
+        activity = _activities[state] = _Activity()
+    return activity
 
 
 def _bound_proxy(connection: Connection, object_id: str) -> Proxy:

@@ -15,7 +15,7 @@ from typing import Any
 from gpyro import hub
 from gpyro._connection.serving import ONEWAY, REPLY, REQUEST, SMALL_BYTES
 from gpyro.context import Scope, current_scope
-from gpyro.errors import CallCancelled, ConnectionClosedError, ProtocolError, TimeoutError
+from gpyro.errors import ConnectionClosedError, ProtocolError, RemoteError, TimeoutError
 from gpyro.wire.native import (
     HEADER,
     HEADER_BYTES,
@@ -40,6 +40,10 @@ GREETING_BYTES = 64 * 1024
 #: A connection unused this long is looked at before something is written to it, since a hub that did not run
 #: meanwhile cannot know that the peer has closed it.
 CHECK_AFTER_SECONDS = 0.05
+#: How an exception names itself that is no Exception and so arrives as a RemoteError.
+CANCELLED = "gpyro.errors.CallCancelled"
+#: The server's clock for a deadline may run out this much before ours: it gets whole milliseconds.
+CLOCK_SLACK_SECONDS = 0.05
 
 
 class _Method:
@@ -121,14 +125,14 @@ class Calling:
             scope is None and timeout_seconds is None and not buffers and len(body) <= SMALL_BYTES
             and self._machine.state is State.READY and stream.out_bytes <= stream.soft_bytes
         )  # fmt: skip
-        request_id = self._next_id
-        self._next_id = request_id + 2 & 0xFFFFFFFF or 2
-        if request_id in self.pending:
-            request_id = self._free_id()
         waiting = Waiting(greenlet)
         if plain:
+            request_id = self._next_id
+            self._next_id = request_id + 2 & 0xFFFFFFFF or 2
+            if request_id in self.pending:
+                request_id = self._free_id()
             data = HEADER.pack(REQUEST, 0, len(target), request_id, len(body), 0) + target + body
-            if self.pending or stream.corked:
+            if self.pending:
                 stream.write(data)
                 self.pending[request_id] = waiting
             else:
@@ -137,8 +141,11 @@ class Calling:
                 self.pending[request_id] = waiting
                 stream.write_now(data)
         else:
-            deadline, extras = outgoing_extras(scope, buffers, timeout_seconds)
-            self._wait_sendable(len(body), greenlet)
+            deadline = call_deadline(scope, timeout_seconds)
+            self._wait_sendable(body, buffers, greenlet, deadline)
+            extras = outgoing_extras(scope, buffers, deadline)
+            # Only now: a peer that says goodbye names the last id it took, so ids have to leave in order.
+            request_id = self._free_id()
             self.send(REQUEST, 0, request_id, target, body, extras)
             self.pending[request_id] = waiting
         self._await_answer(request_id, waiting, deadline)
@@ -153,11 +160,13 @@ class Calling:
     def call_oneway(self, target: bytes, args: tuple[Any, ...], kwargs: dict[str, Any] | None) -> None:
         """Send a request that is not answered; the kernel has it before this returns, if it takes it."""
         body, buffers = self._codec.encode_arguments(args, kwargs)
-        _, extras = outgoing_extras(current_scope(), buffers, None, with_deadline=False)
-        self._wait_sendable(len(body), hub.getcurrent())
+        scope = current_scope()
+        self._wait_sendable(body, buffers, hub.getcurrent(), None)
+        extras = outgoing_extras(scope, buffers, None)
         self.send(ONEWAY, 0, self._free_id(), target, body, extras)
-        if not self._stream.corked:
-            self._stream.flush()
+        # Also while the hub's turn on this stream is still open, which is where an answer wakes its caller: it
+        # ends only when the hub runs again, and a program that goes on by itself may not let it for long.
+        self._stream.flush()
 
     def send(
         self, kind: int, flags: int, request_id: int, target: bytes, body: bytes, extras: Sequence[Buffer]
@@ -236,6 +245,8 @@ class Calling:
     def _await_answer(self, request_id: int, waiting: Waiting, deadline: float | None) -> None:
         if len(self.pending) == 1:
             self._stream.hold_loop(True)
+            if self._connection.paused:
+                self._connection.read_on()
         timer = None
         if deadline is not None:
             timer = self.state.later(deadline - time.monotonic(), self._expire, request_id)
@@ -270,41 +281,58 @@ class Calling:
 
     def _cancel(self, request_id: int) -> None:
         if self._connection.closed_by is None:
-            self._stream.write(HEADER.pack(CANCEL, 0, 0, request_id, 0, 0))
+            frame = HEADER.pack(CANCEL, 0, 0, request_id, 0, 0)
+            self._stream.write(frame)
+            if self._stream.has_bulk():
+                # The request itself may still be on its way in chunks, and would come after its cancellation.
+                self._stream.write_bulk(iter([[frame]]))
 
-    def _wait_sendable(self, body_bytes: int, greenlet: Any) -> None:
+    def _wait_sendable(
+        self, body: bytes, buffers: Sequence[Buffer], greenlet: Any, deadline: float | None
+    ) -> None:
         """See that a request may go now; a large first one waits until the peer has told its limits.
 
         Raises:
             ConnectionClosedError: no more requests can be sent here; nothing was sent.
+            TimeoutError: the deadline passed meanwhile; nothing was sent.
         """
         connection, stream, machine = self._connection, self._stream, self._machine
-        if stream.is_congested() and greenlet is not self.hub:
-            stream.flush()
-        while connection.closed_by is None and stream.is_congested() and greenlet is not self.hub:
-            self._park_in(self._congested, greenlet)
-        while (
-            connection.closed_by is None and machine.state is State.GREETED
-            and body_bytes > GREETING_BYTES and greenlet is not self.hub
-        ):  # fmt: skip
-            self._park_in(self._ready, greenlet)
+        if connection.closed_by is not None:
+            # What ended it does not concern a call that comes later; it may go over a new connection.
+            raise NotStarted(str(connection.closed_by))
+        if greenlet is not self.hub:
+            if stream.is_congested():
+                stream.flush()
+            while connection.closed_by is None and stream.is_congested():
+                self._park_in(self._congested, greenlet, deadline)
+            if machine.state is State.GREETED:
+                size = len(body) + sum(memoryview(part).nbytes for part in buffers)
+                while connection.closed_by is None and machine.state is State.GREETED and size > GREETING_BYTES:
+                    self._park_in(self._ready, greenlet, deadline)
         if connection.closed_by is not None:
             raise connection.closed_error(maybe_executed=False)
-        if machine.state not in (State.READY, State.GREETED) or connection.going_away:
+        if machine.state is not State.READY and machine.state is not State.GREETED:
             raise NotStarted("connection lost: the peer is shutting down and takes no more calls")
 
-    def _park_in(self, waiters: list[Waiting], greenlet: Any) -> None:
+    def _park_in(self, waiters: list[Waiting], greenlet: Any, deadline: float | None) -> None:
         waiting = Waiting(greenlet)
+        timer = None
+        if deadline is not None:
+            timer = self.state.later(deadline - time.monotonic(), waiting.wake)
         waiters.append(waiting)
         self._stream.hold_loop(True)
         try:
             self.hub.switch()
         finally:
             waiting.greenlet = None
+            if timer is not None:
+                timer.cancel()
             if waiting in waiters:
                 waiters.remove(waiting)
             if not self.pending:
                 self._stream.hold_loop(False)
+        if deadline is not None and deadline <= time.monotonic():
+            raise _too_late()
 
     def _free_id(self) -> int:
         while True:
@@ -324,43 +352,46 @@ class Calling:
             if owner is not None:
                 del body, extras, buffers, frame
                 self._machine.recycle(owner)
-        if isinstance(error, CallCancelled):
+        if isinstance(error, RemoteError) and error.remote_type == CANCELLED:
             text = str(error)
-            error = (
-                TimeoutError(f"the call took longer than it was allowed: {text}", maybe_executed=True)
-                if deadline is not None
-                else ConnectionClosedError(f"connection lost: {text}", maybe_executed=True)
-            )
+            if deadline is not None and deadline <= time.monotonic() + CLOCK_SLACK_SECONDS:
+                error = TimeoutError(f"the call took longer than it was allowed: {text}", maybe_executed=True)
+            else:
+                error = ConnectionClosedError(f"the server gave the call up: {text}", maybe_executed=True)
         try:
             raise error
         finally:
             del error
 
 
-def outgoing_extras(
-    scope: Scope | None, buffers: Sequence[Buffer], timeout_seconds: float | None, with_deadline: bool = True
-) -> tuple[float | None, list[Buffer]]:
-    """Gather what travels beside a request; returns the deadline that now holds for it, if any.
+def call_deadline(scope: Scope | None, timeout_seconds: float | None) -> float | None:
+    """Return when a call that is made now has to be answered: the nearer of its own and the scope's limit."""
+    deadline = None if timeout_seconds is None else time.monotonic() + timeout_seconds
+    if scope is not None and scope.deadline is not None and (deadline is None or scope.deadline < deadline):
+        deadline = scope.deadline
+    return deadline
+
+
+def outgoing_extras(scope: Scope | None, buffers: Sequence[Buffer], deadline: float | None) -> list[Buffer]:
+    """Gather what travels beside a request.
 
     Raises:
         TimeoutError: the time is over before the call is sent.
     """
-    now = time.monotonic()
-    deadline = None if timeout_seconds is None else now + timeout_seconds
     annotations: dict[int, bytes] = {}
     if scope is not None:
-        if scope.deadline is not None and (deadline is None or scope.deadline < deadline):
-            deadline = scope.deadline
         path = scope.onward_path()
         if path:
             annotations[Annotation.CALL_PATH] = b"".join(path)
         if scope.trace:
             annotations[Annotation.TRACE] = scope.trace
-    if not with_deadline:
-        deadline = None
     if deadline is not None:
-        left = deadline - now
+        left = deadline - time.monotonic()
         if left <= 0:
-            raise TimeoutError("the deadline passed before the call was sent", maybe_executed=False)
+            raise _too_late()
         annotations[Annotation.DEADLINE] = struct.pack("!I", min(max(int(left * 1000), 1), 0xFFFFFFFF))
-    return deadline, build_extras(annotations, buffers)
+    return build_extras(annotations, buffers)
+
+
+def _too_late() -> TimeoutError:
+    return TimeoutError("the deadline passed before the call was sent", maybe_executed=False)

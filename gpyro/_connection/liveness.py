@@ -43,11 +43,13 @@ class Liveness:
         # Only a peer whose hub runs by itself can answer; for others the kernel's keepalive has to do.
         runs = connection.peer is not None and connection.peer.runs
         self._quiet = 0.0 if new_bytes else self._quiet + seconds
-        if runs and self._quiet >= tuning.liveness_seconds:
-            return f"no sign of life from {connection.addr} for {self._quiet:g} s (liveness_seconds)"
-        if runs and self._quiet and self._quiet >= tuning.heartbeat_seconds:
-            connection.ping()
-        slow = connection.machine.is_mid_frame() and new_bytes < MIN_BYTES_PER_SECOND * seconds
+        if runs and tuning.heartbeat_seconds:
+            if self._quiet >= tuning.liveness_seconds:
+                return f"no sign of life from {connection.addr} for {self._quiet:g} s (liveness_seconds)"
+            if self._quiet >= tuning.heartbeat_seconds:
+                connection.ping()
+        waits = connection.machine.is_mid_frame() and not connection.paused
+        slow = waits and new_bytes < MIN_BYTES_PER_SECOND * seconds
         self._slow = self._slow + seconds if slow else 0.0
         if self._slow > tuning.frame_timeout_seconds:
             return (

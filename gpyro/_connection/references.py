@@ -10,6 +10,7 @@ Four kinds, by number on the wire:
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Protocol
 
 from gpyro import seams
@@ -45,7 +46,8 @@ class Exports:
         self._owner = owner
         self._limit = limit
         self._by_id: dict[str, tuple[object, Table | Relay]] = {}
-        self._ids: dict[int, str] = {}
+        #: By id() of the object; a proxy, made anew for each arrival, by its connection and the id there.
+        self._ids: dict[object, str] = {}
 
     def __repr__(self) -> str:
         return f"<Exports, {len(self._by_id)} objects>"
@@ -57,7 +59,7 @@ class Exports:
         daemon = seams.get_daemon_of.get()(value)
         if daemon is not None:
             return ADDRESS, str(daemon.uri_of(value)).encode()
-        return LOCAL, self._export(value, None).encode()
+        return LOCAL, self._export(value, id(value), build_table).encode()
 
     def decode_reference(self, kind: int, data: bytes) -> object:
         """Make of a reference what the receiver works with.
@@ -95,10 +97,10 @@ class Exports:
             return (ATTR_ADDRESS if has_attributes else ADDRESS), name.encode()
         if connection is self._owner:
             return HOME, name.encode()
-        return LOCAL, self._export(proxy, Relay(proxy)).encode()
+        return LOCAL, self._export(proxy, (connection, name), Relay).encode()
 
-    def _export(self, value: object, table: Table | Relay | None) -> str:
-        known = self._ids.get(id(value))
+    def _export(self, value: object, key: object, table_of: Callable[[Any], Table | Relay]) -> str:
+        known = self._ids.get(key)
         if known is not None:
             return known
         if len(self._by_id) >= self._limit:
@@ -107,8 +109,8 @@ class Exports:
                 "(max_exports_per_connection); connect them to a daemon instead"
             )
         object_id = str(len(self._by_id) + 1)
-        self._by_id[object_id] = (value, table or build_table(value))
-        self._ids[id(value)] = object_id
+        self._by_id[object_id] = (value, table_of(value))
+        self._ids[key] = object_id
         return object_id
 
 
@@ -127,7 +129,8 @@ class Relay:
         """Return a method that passes the call on; the far side's own table decides about the name."""
         if name.startswith("_"):
             raise AttributeError(f"{name!r} is private; such names are never reachable from outside")
-        return Method(getattr(self._proxy, name), name, self._proxy)
+        # Not getattr, which finds what a proxy has for itself first.
+        return Method(self._proxy.__getattr__(name), name, self._proxy)
 
     def read(self, name: str) -> Any:
         """Pass an attribute read on."""

@@ -5,7 +5,12 @@ any other greenlet being made. When a call blocks, control comes back to the hub
 what is left. So plain blocking methods run side by side, and quick ones cost no spawn.
 
 Cancelling goes through the call's record: only from the hub, only while that very call is running. A worker
-that was thrown at ends after its call, since something may still try to wake it.
+that was thrown at ends after its call, and one that anything still refers to is not used again: what means to
+throw at it later (a time-out that the method forgot, a kill that comes late) must not hit another call.
+
+Three things hold requests back: too many calls run on this connection, too many in this process, or the peer
+does not take the answers. Then nothing more is read, unless calls of our own wait for answers on the same
+connection, which calls that are running may need to end.
 """
 
 from __future__ import annotations
@@ -21,6 +26,7 @@ from gpyro.context import Call, enter_scope
 from gpyro.errors import (
     CallCancelled,
     ProtocolError,
+    PyroError,
     RemoteProtocolError,
     SerializationError,
     ServerBusyError,
@@ -46,6 +52,10 @@ REQUEST, REPLY, ERROR, ONEWAY = (
 )
 #: Answers up to this size go out as one joined piece.
 SMALL_BYTES = 16 * 1024
+#: Ids are counted up and begin anew; of two, the one within this distance before the other is the older.
+HALF_OF_IDS = 0x80000000
+#: Requests that may wait for a slot while reading has to go on; newer ones are refused at once.
+MAX_WAITING = 1000
 _NO_BUFFERS: list[Buffer] = []
 _log = logging.getLogger("gpyro.calls")
 
@@ -54,8 +64,9 @@ class Serving:
     """The serving half of a connection, in both directions the same."""
 
     __slots__ = (
-        "_busy_timer", "_connection", "_deadlines", "_handler", "_local_methods", "_methods", "_peer_parity",
-        "_state", "_tuning", "_turn", "_turn_end", "last_id", "leaving", "requests", "running", "served",
+        "_busy_timer", "_connection", "_deadlines", "_handler", "_held", "_local_methods", "_methods",
+        "_peer_parity", "_state", "_stream", "_tuning", "_turn", "_turn_end", "last_id", "leaving", "requests",
+        "running", "served",
     )  # fmt: skip
 
     def __init__(self, connection: Any, handler: Any, peer_parity: int) -> None:
@@ -64,11 +75,14 @@ class Serving:
         self._methods: dict[bytes, Method] = handler.methods
         self._local_methods: dict[bytes, Method] | None = None
         self._peer_parity = peer_parity
-        self._state = connection.state
+        self._state: hub.HubState = connection.state
+        self._stream = connection.stream
         self._tuning = connection.tuning
         self._turn = 0
         self._turn_end = 0.0
         self._busy_timer: hub.Timer | None = None
+        #: True while requests wait until the peer has taken more of the answers.
+        self._held = False
         self._deadlines: dict[int, float] | None = None
         self.requests: deque[Frame] = deque()
         self.running: dict[int, Call] = {}
@@ -95,11 +109,23 @@ class Serving:
                 f"request id {request_id} is {'in use' if request_id in self.running else 'of the wrong side'}"
             )
         if self.leaving:
-            return  # The GOAWAY named the last request that is served; the caller sends this one elsewhere.
-        self.last_id = request_id
+            self._take_late(frame)
+            return
+        # Large requests travel in chunks and may arrive after younger ones.
+        if request_id > self.last_id or self.last_id - request_id > HALF_OF_IDS:
+            self.last_id = request_id
         if frame[5]:
             self._note_deadline(frame)
         self.requests.append(frame)
+
+    def _take_late(self, frame: Frame) -> None:
+        """Deal with a request that came after our goodbye.
+
+        That named the last one that is served; the caller sends younger ones elsewhere by itself.
+        """
+        request_id = frame[2]
+        if frame[0] == REQUEST and 0 <= self.last_id - request_id < HALF_OF_IDS:
+            self._send_error(request_id, ServerBusyError("the server is shutting down; this call was not started"))
 
     def work(self) -> None:
         """Serve what is queued until this turn's share is used up; runs in the hub."""
@@ -112,13 +138,16 @@ class Serving:
             if len(running) >= limit or state.in_flight >= self._tuning.max_in_flight:
                 self._wait_for_slot()
                 break
+            if self._stream.is_congested() and self._connection.closed_by is None:
+                self._held = True
+                break
             state.run_worker(self._drain)
         self._turn += 1
         self._handler.note_activity()
 
     def is_full(self) -> bool:
-        """Tell whether calls wait for others to end, so that nothing more should be read."""
-        return self._busy_timer is not None
+        """Tell whether requests are held back, so that nothing more should be read."""
+        return self._busy_timer is not None or self._held
 
     def _drain(self) -> bool:
         """Serve requests one after another; ends at the turn's end, or when this worker was thrown at."""
@@ -143,24 +172,56 @@ class Serving:
     def _wait_for_slot(self) -> None:
         if self._busy_timer is None:
             self._busy_timer = self._state.later(self._tuning.busy_wait_seconds, self._refuse_waiting)
+            if self._state.in_flight >= self._tuning.max_in_flight:
+                self._state.waiting_for_slot[self] = None
+
+    def slot_is_free(self) -> None:
+        """A call has ended, here or on another connection: go on."""
+        self._end_waiting()
+        self._state.soon(self._connection.resume)
+
+    def drained(self) -> None:
+        """The peer has taken the answers: go on."""
+        if self._held:
+            self._held = False
+            self._state.soon(self._connection.resume)
+
+    def refuse_overflow(self) -> None:
+        """Refuse what is too much to wait, youngest first."""
+        while len(self.requests) > MAX_WAITING:
+            self._refuse(self.requests.pop(), f"{MAX_WAITING} calls wait")
 
     def _refuse_waiting(self) -> None:
         """Nothing ended in time: answer what waits, so that callers can go elsewhere."""
         self._end_waiting()
         while self.requests:
-            frame = self.requests.popleft()
-            if frame[0] == REQUEST:
-                self._send_error(frame[2], ServerBusyError(
-                    f"server too busy: {len(self.running)} calls are running on this connection, "
-                    f"limit is {self._tuning.max_in_flight_per_connection} (max_in_flight_per_connection), "
-                    f"and none ended within {self._tuning.busy_wait_seconds:g} s; try again later"
-                ))
+            self._refuse(self.requests.popleft(), f"none ended within {self._tuning.busy_wait_seconds:g} s")
         self._connection.resume()
+
+    def _refuse(self, frame: Frame, reason: str) -> None:
+        self._forget_deadline(frame[2])
+        if frame[6] is not None:
+            self._connection.machine.recycle(frame[6])
+        exc = ServerBusyError(
+            f"server too busy: {len(self.running)} calls are running on this connection, "
+            f"limit is {self._tuning.max_in_flight_per_connection} (max_in_flight_per_connection), "
+            f"{self._state.in_flight} in this process, limit is {self._tuning.max_in_flight} (max_in_flight), "
+            f"and {reason}; try again later"
+        )
+        if frame[0] == REQUEST:
+            self._send_error(frame[2], exc)
+        else:
+            _log.warning("oneway call from %s dropped: %s", self._connection.addr, exc)
 
     def _end_waiting(self) -> None:
         timer, self._busy_timer = self._busy_timer, None
         if timer is not None:
             timer.cancel()
+            self._state.waiting_for_slot.pop(self, None)
+
+    def _forget_deadline(self, request_id: int) -> None:
+        if self._deadlines:
+            self._deadlines.pop(request_id, None)
 
     # -- one call --------------------------------------------------------------------------------------------
 
@@ -179,7 +240,8 @@ class Serving:
                 del buffers, annotations
             else:
                 args, kwargs = self._connection.codec.decode_arguments(body, _NO_BUFFERS)
-        except Exception as exc:
+        except BaseException as exc:
+            self._forget_deadline(request_id)
             self._answer_failure(call, exc)
             return False
         finally:
@@ -196,7 +258,10 @@ class Serving:
     def _run(self, call: Call, method: Method, args: Any, kwargs: Any) -> None:
         gpyro_method = method  # the watchdog looks for this name
         request_id, state = call.request_id, self._state
-        self.running[request_id] = call
+        if self.running.setdefault(request_id, call) is not call:
+            # Both came before either ran; `take` sees only what is running.
+            self._connection.break_off(f"request id {request_id} is in use")
+            return
         state.in_flight += 1
         timer = None
         if call.deadline is not None:
@@ -219,12 +284,16 @@ class Serving:
     def _ended(self, call: Call, timer: hub.Timer | None) -> None:
         """Give the slot back; only now, so that a cancelled call that runs on still counts."""
         self.running.pop(call.request_id, None)
+        call.worker = None
         self._state.in_flight -= 1
         if timer is not None:
             timer.cancel()
+        waiting = self._state.waiting_for_slot
+        if waiting:
+            # Whoever has waited longest in this process; below, who waits for a call of its own connection.
+            next(iter(waiting)).slot_is_free()
         if self._busy_timer is not None:
-            self._end_waiting()
-            self._state.soon(self._connection.resume)
+            self.slot_is_free()
         if self._connection.going_away:
             # After the answer has been written.
             self._state.soon(self._connection.calls_ended)
@@ -270,12 +339,16 @@ class Serving:
             return
         try:
             body, buffers = self._connection.codec.encode_value(result)
-        except Exception as exc:
+            if buffers or len(body) > SMALL_BYTES:
+                self._connection.send_answer(REPLY, 0, request_id, body, buffers)
+                if self._stream.is_congested():
+                    # The rest of this turn waits until the peer has taken some of it.
+                    self._turn_end = 0.0
+                return
+        except BaseException as exc:
             self._send_error(request_id, exc)
             return
-        if buffers or len(body) > SMALL_BYTES:
-            self._connection.send_answer(REPLY, 0, request_id, body, buffers)
-        elif self._connection.closed_by is None:
+        if self._connection.closed_by is None:
             data = HEADER.pack(REPLY, 0, 0, request_id, len(body), 0) + body
             if self.requests or self.running:
                 self._connection.stream.write(data)
@@ -294,16 +367,17 @@ class Serving:
         self._send_error(call.request_id, exc, call.method_name)
 
     def _send_error(self, request_id: int, exc: BaseException, method_name: str = "") -> None:
+        """Answer with an exception, whatever is in it: a caller without an answer would wait for ever."""
         connection = self._connection
-        lines = None
-        if method_name and connection.may_see_tracebacks():
-            lines = traceback_lines(exc, self._handler.detailed_traceback())
         try:
-            encoded = connection.codec.encode_error(exc, lines)
-        except Exception as failure:
-            text = f"{type(exc).__name__} could not travel: {failure}"
-            encoded = connection.codec.encode_error(SerializationError(text), lines)
-        connection.send_answer(ERROR, 0, request_id, *encoded)
+            lines = None
+            if method_name and connection.may_see_tracebacks():
+                lines = traceback_lines(exc, self._handler.detailed_traceback())
+            connection.send_answer(ERROR, 0, request_id, *connection.codec.encode_error(exc, lines))
+        except BaseException as failure:
+            reason = str(failure) if isinstance(failure, PyroError) else type(failure).__name__
+            substitute = SerializationError(f"{type(exc).__name__} could not travel: {reason[:500]}")
+            connection.send_answer(ERROR, 0, request_id, *connection.codec.encode_error(substitute, None))
 
     # -- cancelling ------------------------------------------------------------------------------------------
 
@@ -326,13 +400,18 @@ class Serving:
         for index, frame in enumerate(self.requests):
             if frame[2] == request_id and frame[0] == REQUEST:
                 del self.requests[index]
+                self._forget_deadline(request_id)
                 self._send_error(request_id, CallCancelled(f"cancelled before it was started: {reason}"))
                 return
 
     def caller_gone(self) -> None:
         """The connection has ended: cancel what may be, tell the others; oneway calls run on."""
         self._end_waiting()
-        self.requests = deque(frame for frame in self.requests if frame[0] == ONEWAY)
+        self._held = False
+        # In place, since a worker may be in the middle of it.
+        oneways = [frame for frame in self.requests if frame[0] == ONEWAY]
+        self.requests.clear()
+        self.requests.extend(oneways)
         for request_id, call in list(self.running.items()):
             if call.oneway:
                 continue
@@ -340,7 +419,14 @@ class Serving:
             if call.deadline is not None or call.method.cancellable:
                 self._state.soon(self.cancel, request_id, "its caller is gone")
         if self.requests:
-            self._state.soon(self.work)
+            self._state.soon(self.serve_rest)
+
+    def serve_rest(self) -> None:
+        """Go on with oneway calls after the connection has ended; runs in the hub."""
+        if self.requests:
+            self.work()
+            if self.requests and not self.is_full():
+                self._state.later(0.0, self.serve_rest)
 
     def cancel_all(self, reason: str) -> None:
         """Cancel whatever is running or waiting; runs in the hub."""

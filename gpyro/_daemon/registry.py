@@ -21,15 +21,19 @@ MAX_REMEMBERED = 10_000
 
 
 class Entry:
-    """One connected object."""
+    """One connected object.
 
-    __slots__ = ("idle_sweeps", "names", "obj", "persistent", "table")
+    `names` are those that it has here, `registered` those of them that the name server knows from us.
+    """
+
+    __slots__ = ("idle_sweeps", "names", "obj", "persistent", "registered", "table")
 
     def __init__(self, obj: object, table: Table) -> None:
         self.obj = obj
         self.table = table
         self.names: list[str] = []
         self.persistent: set[str] = set()
+        self.registered: list[str] = []
         #: Sweeps since somebody last looked a method of it up.
         self.idle_sweeps = 0
 
@@ -92,6 +96,28 @@ class Registry:
                 self._ids_of_names.pop(name, None)
             self.methods.clear()
             return entry
+
+    def discard(self, obj: ObjBase) -> None:
+        """Take an object out if it is there."""
+        entry = self._entries.get(obj.GUID())
+        if entry is not None and entry.obj is obj:
+            self.disconnect(obj.GUID())
+
+    def note_registered(self, object_id: str, name: str) -> None:
+        """The name server knows this name from us; it is ours to take out."""
+        with self._lock:
+            entry = self._entries.get(object_id)
+            if entry is not None and name not in entry.registered:
+                entry.registered.append(name)
+
+    def forget_name(self, object_id: str, name: str) -> None:
+        """The name server did not take this name, unless it has it from us already."""
+        with self._lock:
+            entry = self._entries.get(object_id)
+            if entry is not None and name in entry.names and name not in entry.registered:
+                entry.names.remove(name)
+                entry.persistent.discard(name)
+                self._ids_of_names.pop(name, None)
 
     def disconnect_all(self) -> None:
         """Take all objects out, but the daemon's own."""
@@ -169,17 +195,13 @@ class Registry:
 
     def has_names(self) -> bool:
         """Tell whether `take_names` would return any."""
-        return any(
-            name not in entry.persistent and name != INTERNAL_NAME
-            for entry in list(self._entries.values())
-            for name in entry.names
-        )
+        return any(set(entry.registered) - entry.persistent for entry in list(self._entries.values()))
 
     def take_names(self) -> list[str]:
-        """Return the names to unregister at the end, once: all but the persistent ones."""
+        """Return the names to unregister at the end, once: those registered and not persistent."""
         with self._lock:
             names = []
             for entry in self._entries.values():
-                names += [name for name in entry.names if name not in entry.persistent and name != INTERNAL_NAME]
-                entry.names = [name for name in entry.names if name not in names]
+                names += [name for name in entry.registered if name not in entry.persistent]
+                entry.registered = [name for name in entry.registered if name in entry.persistent]
             return names

@@ -169,6 +169,10 @@ class Service:
         if self.ended:
             raise DaemonError("the daemon has been shut down")
 
+    def is_usable(self) -> bool:
+        """Tell whether this daemon has not ended and is this process's."""
+        return not self.ended and os.getpid() == self._pid
+
     def check_process(self) -> None:
         """See that this is not a forked child.
 
@@ -260,6 +264,10 @@ class Service:
         finally:
             if self._bridge is not None:
                 self._bridge.rearm()
+                if self.served != before:
+                    # Look once more: the loop registers a watcher in the turn after the one that started it, and
+                    # what a turn leaves over waits in the hub, so no descriptor tells of either.
+                    self._bridge.poke()
 
     def _run_pending(self) -> None:
         """Serve what is there, as long as there is something, for a bounded number of turns."""
@@ -274,11 +282,14 @@ class Service:
         if self._bridge is None:
             return []
         self._bridge.open()
+        before = self.served
         # The loop registers a watcher in the turn after the one that started it, so until a turn is quiet.
         self._run_pending()
         if self._bridge is None:
             return []
         self._bridge.rearm()
+        if self.served != before:
+            self._bridge.poke()
         return [self._bridge.selectable]
 
     # -- reaping ---------------------------------------------------------------------------------------------
@@ -430,6 +441,9 @@ class Service:
         elif not self.ended:
             Log.msg("Daemon", f"{self!r} ends with its thread")
             self._stop()
+        if self._reaper is not None:
+            self._reaper.cancel()
+            self._reaper = None
         if self._pool is not None and os.getpid() == self._pid:
             self._pool.close()
             self._pool = None

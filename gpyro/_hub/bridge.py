@@ -65,7 +65,10 @@ class Bridge:
         """Begin to watch the hub; harmless when repeated."""
         if not self._opened and not self._closed:
             self._opened = True
-            start_native_thread(self._watch)
+            self._state.pokes.append(self.poke)
+            # Asked here: the thread may begin when the loop is gone already.
+            fd = self._state.loop.fileno()
+            start_native_thread(lambda: self._watch(fd))
 
     def take(self) -> bool:
         """Take the byte, as the caller is about to run the hub; tell whether there was one."""
@@ -75,6 +78,15 @@ class Bridge:
             return bool(self._theirs.recv(64))
         except OSError:
             return False
+
+    def poke(self) -> None:
+        """Make it readable; safe from any thread."""
+        if not self._opened:
+            return
+        try:
+            self._ours.send(b"!")
+        except OSError:
+            pass  # it is readable already, or closed
 
     def rearm(self) -> None:
         """Let the thread look again: the hub has run, and its descriptors are registered."""
@@ -89,18 +101,24 @@ class Bridge:
             self._closed = True
             self.rearm()
             self._theirs.close()
+            self._stop_poking()
             if not self._opened:
                 self._ours.close()
 
     def hub_ended(self) -> None:
         """The thread ends, or this is a forked child."""
         self._closed = True
+        self._stop_poking()
         self._theirs.close()
         self._ours.close()
 
-    def _watch(self) -> None:
+    def _stop_poking(self) -> None:
+        if self.poke in self._state.pokes:
+            self._state.pokes.remove(self.poke)
+
+    def _watch(self, fd: int) -> None:
         poll = _poll()
-        poll.register(self._state.loop.fileno(), select.POLLIN)
+        poll.register(fd, select.POLLIN)
         while not self._closed:
             if self._go.acquire(timeout=LOOK_SECONDS):
                 self._wait_and_write(poll)
@@ -115,10 +133,7 @@ class Bridge:
             except OSError:
                 return
             if ready or busy:
-                try:
-                    self._ours.send(b"!")
-                except OSError:
-                    pass  # a byte is already there
+                self.poke()
                 return
 
 

@@ -1,8 +1,8 @@
 """The accept loop: a callback in the hub that takes a few connections a turn and survives a full table.
 
 When descriptors run out the loop would see the same readiness for ever. A descriptor held in reserve is given
-up for a moment, the caller is accepted and turned away, and accepting pauses; so nobody hangs in the backlog
-and the processor stays idle.
+up for a moment, those who wait are accepted and turned away, and accepting pauses; so nobody hangs in the
+backlog and the processor stays idle.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ import os
 import time
 from collections.abc import Callable
 from typing import Any
+
+from gevent import monkey
 
 from gpyro._hub.sockets import adopt
 from gpyro._hub.state import HubState, Timer
@@ -29,6 +31,8 @@ LOG_SECONDS = 10.0
 _FULL = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 _GONE = (errno.ECONNABORTED, errno.EINTR, errno.EPROTO, errno.EPERM)
 _log = logging.getLogger("gpyro.hub")
+#: In a patched process `os.close` closes later, when the loop has let go of the descriptor; here it counts now.
+_close: Callable[[int], None] = monkey.get_original("os", "close")
 
 
 class Listener:
@@ -62,7 +66,7 @@ class Listener:
         self._sock.close()
         self._sock = None
         if self._reserve is not None:
-            os.close(self._reserve)
+            _close(self._reserve)
             self._reserve = None
 
     def _on_readable(self) -> None:
@@ -94,13 +98,14 @@ class Listener:
             self._last_log = now
             _log.error("no descriptor for a new connection (%s); turning callers away", exc.strerror)
         if self._reserve is not None:
-            os.close(self._reserve)
+            _close(self._reserve)
             self._reserve = None
         try:
-            fd, _ = self._sock._accept()
-            os.close(fd)
+            for _ in range(ACCEPTS_PER_TURN):
+                fd, _ = self._sock._accept()
+                _close(fd)
         except OSError:
-            pass
+            pass  # Nobody waits any more, or something else has taken the place of the reserve.
         self._reserve = _open_reserve()
         self._watcher.stop()
         self._pause = self._state.later(PAUSE_SECONDS, self._resume)

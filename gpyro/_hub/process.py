@@ -56,7 +56,7 @@ class Signals:
         self._watchers: dict[int, Any] = {}
 
     def __repr__(self) -> str:
-        return f"<Signals watching {sorted(self._watchers)}>"
+        return f"<Signals watching {sorted(map(int, self._watchers))}>"
 
     def __enter__(self) -> Signals:
         if threading.current_thread() is not threading.main_thread():

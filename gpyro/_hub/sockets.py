@@ -16,10 +16,10 @@ import sys
 import time
 from typing import Any
 
-from gevent import get_hub, monkey
+from gevent import monkey
 from gevent.hub import Waiter
 
-from gpyro._hub.state import Timer
+from gpyro._hub.state import Timer, current_state
 from gpyro.errors import DaemonError, ProtocolError, TimeoutError
 
 __all__ = [
@@ -37,6 +37,7 @@ USER_TIMEOUT_MS = 20_000
 MAX_LOOKUPS = 16
 #: Seconds an answer of the resolver is used again, and a failure.
 CACHE_SECONDS, NEGATIVE_CACHE_SECONDS = 30.0, 5.0
+MAX_PORT = 65535
 #: Names kept in the cache.
 CACHE_NAMES = 1000
 
@@ -102,7 +103,7 @@ def _connect_one(family: int, address: Any, timeout_seconds: float, keepalive: b
 
 
 def _wait_writable(sock: Any, timeout_seconds: float) -> bool:
-    hub = get_hub()
+    hub = current_state().hub
     waiter = Waiter(hub)
     watcher = hub.loop.io(sock.fileno(), 2)
     timer = Timer(hub.loop, timeout_seconds, waiter.switch, False)
@@ -152,7 +153,7 @@ def _look_up(host: str, timeout_seconds: float) -> tuple[float, list[str] | OSEr
     global _lookups
     if _lookups >= MAX_LOOKUPS:
         raise ProtocolError(f"cannot look up {host!r}: {_lookups} lookups are waiting for the resolver")
-    hub = get_hub()
+    hub = current_state().hub
     waiter = Waiter(hub)
     with _lookup_lock:
         _lookups += 1
@@ -218,7 +219,9 @@ def listen_tcp(ip: str, port: int, tries: int, backlog: int, keepalive: bool) ->
         DaemonError: no port is free, or the address is not ours.
     """
     family = _family(ip)
-    for candidate in range(port, port + max(tries, 1)):
+    # A range that begins near the end of all ports is shorter.
+    tries = max(min(tries, MAX_PORT - port + 1), 1)
+    for candidate in range(port, port + tries):
         sock = _socket.socket(family, _socket.SOCK_STREAM)
         try:
             sock.setblocking(False)
@@ -231,7 +234,7 @@ def listen_tcp(ip: str, port: int, tries: int, backlog: int, keepalive: bool) ->
             return sock
         except OSError as exc:
             sock.close()
-            if exc.errno != errno.EADDRINUSE or candidate == port + max(tries, 1) - 1:
+            if exc.errno != errno.EADDRINUSE or candidate == port + tries - 1:
                 raise DaemonError(_bind_message(ip, port, tries, exc)) from exc
         except OverflowError as exc:
             sock.close()

@@ -10,12 +10,13 @@ import os
 import sys
 import weakref
 from collections.abc import Callable
+from sys import getrefcount
 from typing import Any, Protocol
 
 import gevent
 from gevent import get_hub, monkey
 from gevent._hub_local import get_hub_if_exists
-from greenlet import greenlet
+from greenlet import GreenletExit, greenlet
 
 from gpyro.configuration import config
 
@@ -104,7 +105,11 @@ class HubState:
         #: Streams that have yet to send what is queued before they close.
         self.closing: set[Any] = set()
         self.watchdog: Any = None
+        #: Called, from any thread, when there is something to do for a hub that a foreign loop may have to run.
+        self.pokes: list[Callable[[], object]] = []
         self.in_flight = 0
+        #: Connections whose requests wait for a call to end, in the order in which they began to wait.
+        self.waiting_for_slot: dict[Any, None] = {}
         #: Parked workers that are kept; a busy server's calls of one loop turn find theirs among them.
         self.kept_workers = config.idle_workers
         self._idle_workers: list[_Worker] = []
@@ -151,7 +156,13 @@ class HubState:
         Only from the hub. The job returns False when its greenlet was thrown at and may not be used again.
         """
         idle = self._idle_workers
-        worker = idle.pop() if idle else _Worker(self)
+        while idle:
+            worker = idle.pop()
+            if getrefcount(worker) == _PARKED_REFERENCES:
+                break
+            # Something that an earlier job left behind refers to it, and might throw at it; or it has ended.
+        else:
+            worker = _Worker(self)
         worker.job = job
         worker.switch()
 
@@ -236,7 +247,7 @@ class HubState:
                 self._wheel_timer.stop()
                 self._wheel_timer.close()
             if self.ours:
-                self.hub.destroy(destroy_loop=True)
+                _destroy(self.hub)
         self._wheel_timer = None
         self._buffers.clear()
         # What refers to the hub from now on shall not keep this alive.
@@ -287,6 +298,36 @@ class _Worker(greenlet):
             state.hub.switch()
 
 
+def _count_parked_references() -> int:
+    """Return how many references a worker has that is parked and that nobody else knows, counted as above."""
+
+    class Parked(greenlet):
+        def run(self) -> None:
+            assert self.parent is not None
+            self.parent.switch()
+
+    idle = [Parked()]
+    idle[0].switch()
+    while idle:
+        worker = idle.pop()
+        if count := getrefcount(worker):
+            return count
+    raise AssertionError("unreachable")
+
+
+#: It differs between Pythons.
+_PARKED_REFERENCES = _count_parked_references()
+
+
+def _destroy(hub: Any) -> None:
+    """End a hub for good."""
+    hub.destroy(destroy_loop=True)
+    if not hub.dead:
+        # Its loop has ended, and it has thrown that at this greenlet; it would wait here for ever, with all that
+        # the exception's traceback refers to, out of reach of the garbage collector.
+        hub.throw(GreenletExit)
+
+
 class _Guard:
     """Lives in a native thread's own storage; its end is the thread's end."""
 
@@ -334,6 +375,9 @@ def run_in_hub_of(state: HubState, function: Callable[[], object]) -> None:
         return
     try:
         state.loop.run_callback_threadsafe(function)
+        # The loop itself tells its descriptor only while it waits there.
+        for poke in list(state.pokes):
+            poke()
     except Exception:
         # A loop that is gone refuses. The end of its thread has closed everything.
         if not state.ended and state.has_loop():

@@ -27,6 +27,8 @@ JOIN_BYTES = 128 * 1024
 #: Pieces in one sendmsg; the kernel's limit (UIO_MAXIOV) is 1,024.
 MAX_PIECES = 512
 
+#: Large messages that may wait for the one that is leaving, before the stream counts as congested.
+MAX_BULK = 4
 #: Reads after a write has failed: more than the kernel keeps for a socket by default.
 MAX_LAST_READS = 128
 
@@ -44,7 +46,7 @@ class Stream:
     """
 
     __slots__ = (
-        "_bulk", "_failed", "_flush_armed", "_read_bytes", "_read_watcher", "_reading", "_sock",
+        "_bulk", "_congested", "_failed", "_flush_armed", "_read_bytes", "_read_watcher", "_reading", "_sock",
         "_write_watcher", "closed", "corked",
         "on_drained", "on_error", "on_readable", "out", "out_bytes", "progress", "soft_bytes", "state",
     )
@@ -61,6 +63,7 @@ class Stream:
         #: Counts sends that took something, for whoever watches over a peer that does not read.
         self.progress = 0
         self._bulk: deque[Iterator[Sequence[Buffer]]] | None = None
+        self._congested = False
         self._flush_armed = False
         self._failed = False
         self.corked = False
@@ -160,7 +163,11 @@ class Stream:
 
     def is_congested(self) -> bool:
         """Tell whether more is queued than a polite writer adds to."""
-        return self.out_bytes > self.soft_bytes
+        return self.out_bytes > self.soft_bytes or (self._bulk is not None and len(self._bulk) > MAX_BULK)
+
+    def has_bulk(self) -> bool:
+        """Tell whether a large message has yet to leave in chunks."""
+        return bool(self._bulk)
 
     def is_flushed(self) -> bool:
         """Tell whether everything has been handed to the kernel."""
@@ -170,7 +177,8 @@ class Stream:
         """Send what the kernel takes now; the rest follows by itself."""
         if self.closed or (self._write_watcher is not None and self._write_watcher.active):
             return
-        congested = self.out_bytes > self.soft_bytes
+        # Kept until the queue is short: it may take several turns, and somebody waits to be told.
+        self._congested = self._congested or self.is_congested()
         try:
             while self.out or self._bulk:
                 if not self.out:
@@ -181,8 +189,10 @@ class Stream:
         except OSError as exc:
             self._write_failed(exc)
             return
-        if congested and self.out_bytes <= self.soft_bytes // 2 and self.on_drained is not None:
-            self.on_drained()
+        if self._congested and self.out_bytes <= self.soft_bytes // 2 and not self.is_congested():
+            self._congested = False
+            if self.on_drained is not None:
+                self.on_drained()
 
     def close(self) -> None:
         """Close the socket at once; what is queued is dropped."""

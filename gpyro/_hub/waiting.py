@@ -1,7 +1,8 @@
 """How a greenlet waits: for a signal, for descriptors of the program's own, for a moment.
 
 These are what `requestLoop` and `handleRequests` are made of. They work in patched and unpatched processes:
-waiting in any greenlet, the main one included, is what makes this thread's hub run.
+waiting in any greenlet, the main one included, is what makes this thread's hub run. A thread's hub is always
+asked of `current_state`: one that we make ends with its thread, one that gevent makes does not.
 """
 
 from __future__ import annotations
@@ -10,11 +11,10 @@ from collections.abc import Sequence
 from typing import Any
 
 import gevent
-from gevent import get_hub
 from gevent._hub_local import get_hub_if_exists
 from gevent.hub import Waiter
 
-from gpyro._hub.state import Timer
+from gpyro._hub.state import Timer, current_state
 
 __all__ = ["Signal", "is_hub_greenlet", "run_pending", "sleep", "wait_for"]
 
@@ -43,7 +43,7 @@ def wait_for(signal: Signal, others: Sequence[Any], timeout_seconds: float | Non
     Returns:
         Those of `others` that are readable. The signal is cleared.
     """
-    hub = get_hub()
+    hub = current_state().hub
     waiter = Waiter(hub)
     ready: list[Any] = []
     watchers = []
@@ -82,7 +82,7 @@ def _note_ready(other: Any, ready: list[Any], watcher: Any, waiter: Any) -> None
 
 def run_pending(turns: int = 2) -> None:
     """Let the hub look at its descriptors and run what is due, without waiting."""
-    hub = get_hub()
+    hub = current_state().hub
     for _ in range(turns):
         # A timer, and not sleep(0): callbacks that arm callbacks are run in one pass of up to thousands, in which
         # the loop looks at no descriptor; timers are due after it has looked.
@@ -96,6 +96,7 @@ def run_pending(turns: int = 2) -> None:
 
 def sleep(seconds: float) -> None:
     """Wait without holding the hub."""
+    current_state()
     gevent.sleep(seconds)
 
 
