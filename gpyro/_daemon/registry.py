@@ -162,8 +162,8 @@ class Registry:
     def sweep(self, busy: Collection[int], limit: int) -> list[str]:
         """Return the ids of nameless objects that were not used for `limit` sweeps in a row.
 
-        `busy` are the id() of objects that calls are running on. What requests stand for is forgotten, so that each object
-        that is used is looked up, and noticed, at least once until the next sweep.
+        `busy` are the id() of objects that calls are running on. What requests stand for is forgotten, so that
+        each object that is used is looked up, and noticed, at least once until the next sweep.
         """
         with self._lock:
             self.methods.clear()
