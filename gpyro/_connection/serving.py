@@ -250,7 +250,10 @@ class Serving:
                 self._connection.machine.recycle(owner)
         call.method_name = method.name
         call.method = method
-        call.oneway = method.oneway or call.oneway
+        if method.oneway and not call.oneway:
+            # Marked here only, so the caller waits: it shall wait for nothing.
+            call.oneway = True
+            self._answer(request_id, None)
         call.worker = hub.getcurrent()
         self._run(call, method, args, kwargs)
         return call.thrown
