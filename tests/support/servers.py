@@ -129,6 +129,9 @@ class Running:
         """The server's ends of its connections."""
         return list(self.service._connections)
 
+    def is_listening(self) -> bool:
+        return self.service._listener is not None
+
     def connect(self, obj: object, **options: Any) -> str:
         return str(self.daemon.connect(obj, **options))
 
@@ -169,7 +172,7 @@ def running_daemon(**items: Any) -> Iterator[Running]:
         loop = gevent.spawn(daemon.requestLoop)
         running = Running(daemon)
         try:
-            eventually(lambda: running.service._listener is not None)
+            eventually(running.is_listening)
             yield running
         finally:
             running.release()
@@ -276,7 +279,8 @@ class RawPeer:
             if not data:
                 raise EOFError
             self.machine.receive_data(data)
-            self._frames += self.machine.next_frames()
+            while frames := self.machine.next_frames():
+                self._frames += frames
         return self._frames.pop(0)
 
     def read_to_end(self) -> bytes:
