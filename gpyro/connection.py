@@ -332,12 +332,14 @@ class Connection:
         if self.closed_by is not None:
             return
         if self.serving.is_full():
-            if not self.calls.pending:
-                self.stream.stop_reading()
-                self.paused = True
-                return
-            # The answers to our calls come between the requests, and what runs may wait for them.
-            self.serving.refuse_overflow()
+            # Cancellations, answers to our calls and the end of the connection come between the requests.
+            if self.serving.is_overflowing():
+                if not self.calls.pending:
+                    self.stream.stop_reading()
+                    self.paused = True
+                    return
+                # What runs may wait for those answers.
+                self.serving.refuse_overflow()
             if not self.machine.has_frames():
                 return
         self.stream.stop_reading()

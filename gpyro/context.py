@@ -1,7 +1,8 @@
 """The context of the running call: who called, until when, is it still wanted, what led here.
 
-Each call runs in a contextvars.Context of its own, so greenlets that a method spawns see the same call, and
-calls that it makes inherit what is left of its time.
+Each call runs in a contextvars.Context of its own, and calls that it makes inherit what is left of its time. A
+greenlet begins with an empty context, whoever spawns it: a method that spawns some for its call hands its own on,
+`gevent.spawn(contextvars.copy_context().run, function)`.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ class Scope:
     outermost first; `trace` is an opaque trace context that travels along.
     """
 
-    __slots__ = ("call", "deadline", "path", "trace")
+    __slots__ = ("_call", "deadline", "path", "trace")
 
     def __init__(
         self, deadline: float | None, path: tuple[bytes, ...], trace: bytes, call: Call | None
@@ -32,11 +33,16 @@ class Scope:
         self.deadline = deadline
         self.path = path
         self.trace = trace
-        self.call = call
+        self._call = call
+
+    @property
+    def call(self) -> Call | None:
+        """The call that the code in this scope serves."""
+        return self._call
 
     def onward_path(self) -> tuple[bytes, ...]:
         """Return the path for a call made from here."""
-        return self.path if self.call is None else self.call.onward_path()
+        return self.path if self._call is None else self._call.onward_path()
 
 
 class Call(Scope):
@@ -45,7 +51,6 @@ class Call(Scope):
     __slots__ = ("caller", "cancelled", "id", "method", "method_name", "oneway", "request_id", "thrown", "worker")
 
     def __init__(self, caller: Any, request_id: int, method_name: str, oneway: bool, worker: Any) -> None:
-        self.call = self
         self.deadline: float | None = None
         self.path: tuple[bytes, ...] = ()
         self.trace = b""
@@ -63,7 +68,13 @@ class Call(Scope):
         state = "cancelled" if self.cancelled else "running"
         return f"<Call {self.request_id} {self.method_name} {state}>"
 
+    @property
+    def call(self) -> Call:
+        """It is that itself; not kept in an attribute, which would be a cycle for the collector in each call."""
+        return self
+
     def onward_path(self) -> tuple[bytes, ...]:
+        """Return the path for a call made from here."""
         if not self.id:
             # Random: whoever could guess it could pretend to descend from this call.
             self.id = os.urandom(8)

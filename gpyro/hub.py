@@ -35,7 +35,7 @@ from gpyro._hub.state import (
     spawn_in,
 )
 from gpyro._hub.stream import Stream
-from gpyro._hub.threads import NativeLock, call_in_hub, start_native_thread, thread_name
+from gpyro._hub.threads import NativeLock, call_in_hub, join_thread, start_native_thread, thread_name
 from gpyro._hub.waiting import Signal, is_hub_greenlet, run_pending, sleep, wait_for
 from gpyro._hub.watchdog import Watchdog
 
@@ -64,6 +64,7 @@ __all__ = [
     "is_current",
     "is_hub_greenlet",
     "is_loopback",
+    "join_thread",
     "listen_tcp",
     "listen_unix",
     "peer_uid",

@@ -155,6 +155,8 @@ class _Core:
                 return calls.call(target, args, kwargs, self.timeout if until is None else _left(until))
             except NotStarted as exc:
                 self._forget(calls)
+                if self.bound is not None:
+                    self._check_bound(hub.current_state())
                 if self.bound is not None or attempt == MAX_RESENDS:
                     raise ConnectionClosedError(str(exc), maybe_executed=False) from None
             except UnknownObjectError:

@@ -9,8 +9,8 @@ that was thrown at ends after its call, and one that anything still refers to is
 throw at it later (a time-out that the method forgot, a kill that comes late) must not hit another call.
 
 Three things hold requests back: too many calls run on this connection, too many in this process, or the peer
-does not take the answers. Then nothing more is read, unless calls of our own wait for answers on the same
-connection, which calls that are running may need to end.
+does not take the answers. Some more are read then, since cancellations come between them, and no further, unless
+calls of our own wait for answers on the same connection: those that are running may need them to end.
 """
 
 from __future__ import annotations
@@ -54,8 +54,8 @@ REQUEST, REPLY, ERROR, ONEWAY = (
 SMALL_BYTES = 16 * 1024
 #: Ids are counted up and begin anew; of two, the one within this distance before the other is the older.
 HALF_OF_IDS = 0x80000000
-#: Requests that may wait for a slot while reading has to go on; newer ones are refused at once.
-MAX_WAITING = 1000
+#: Requests that may wait while nothing more is begun, and their bytes; then nothing more is read.
+MAX_WAITING, MAX_WAITING_BYTES = 1000, 16 * 1024 * 1024
 _NO_BUFFERS: list[Buffer] = []
 _log = logging.getLogger("gpyro.calls")
 
@@ -146,7 +146,7 @@ class Serving:
         self._handler.note_activity()
 
     def is_full(self) -> bool:
-        """Tell whether requests are held back, so that nothing more should be read."""
+        """Tell whether requests are held back until something has ended or left."""
         return self._busy_timer is not None or self._held
 
     def _drain(self) -> bool:
@@ -186,10 +186,17 @@ class Serving:
             self._held = False
             self._state.soon(self._connection.resume)
 
+    def is_overflowing(self) -> bool:
+        """Tell whether so much waits that no more should be read."""
+        requests = self.requests
+        return len(requests) >= MAX_WAITING or sum(
+            len(frame[4]) + len(frame[5]) for frame in requests
+        ) >= MAX_WAITING_BYTES  # fmt: skip
+
     def refuse_overflow(self) -> None:
         """Refuse what is too much to wait, youngest first."""
-        while len(self.requests) > MAX_WAITING:
-            self._refuse(self.requests.pop(), f"{MAX_WAITING} calls wait")
+        while self.requests and self.is_overflowing():
+            self._refuse(self.requests.pop(), f"{len(self.requests)} calls wait")
 
     def _refuse_waiting(self) -> None:
         """Nothing ended in time: answer what waits, so that callers can go elsewhere."""

@@ -37,6 +37,8 @@ SWEEPS_PER_AGE = 4
 PENDING_TURNS = 4
 #: Seconds between two looks whether the calls have ended, beside those that the end of a connection causes.
 DRAIN_LOOK_SECONDS = 0.02
+#: Seconds that the end of the process waits for the loops of background threads to say goodbye.
+EXIT_SECONDS = 1.0
 
 
 class LocalStorage:
@@ -494,12 +496,21 @@ _unfinished: set[Service] = set()
 
 def end_all() -> None:
     """At the end of the process: unregister what is still registered, and say goodbye where that is possible."""
+    elsewhere = []
     for service in {*_unfinished, *_services}:
-        if service._pid == os.getpid():
-            service.unregister_names()
-            if service._state is None or hub.is_current(service._state):
-                service._stop()
-            hub.unlink_unix(service._unix_path, service._unix_number)
+        if service._pid != os.getpid():
+            continue
+        service.unregister_names()
+        if service._state is None or hub.is_current(service._state):
+            service._stop()
+        elif service._loops and not service.ended:
+            hub.spawn_in(service._state, service._stop)
+            elsewhere.append(service._state.thread_id)
+        hub.unlink_unix(service._unix_path, service._unix_number)
+    # CPython up to 3.13 may crash where a thread that it does not wait for is in a greenlet at the very end.
+    deadline = time.monotonic() + EXIT_SECONDS
+    for thread_id in elsewhere:
+        hub.join_thread(thread_id, deadline - time.monotonic())
 
 
 def _forget_in_child() -> None:

@@ -160,7 +160,9 @@ class HubState:
             worker = idle.pop()
             if getrefcount(worker) == _PARKED_REFERENCES:
                 break
-            # Something that an earlier job left behind refers to it, and might throw at it; or it has ended.
+            # Something that an earlier job left behind refers to it, and might throw at it; or it was thrown at.
+            if not worker.dead:
+                worker.switch()  # Without a job it ends.
         else:
             worker = _Worker(self)
         worker.job = job

@@ -12,7 +12,7 @@ from gevent.hub import MAIN_THREAD_IDENT
 
 from gpyro._hub.state import HubState, run_in_hub_of
 
-__all__ = ["NativeLock", "call_in_hub", "native_event", "start_native_thread", "thread_name"]
+__all__ = ["NativeLock", "call_in_hub", "join_thread", "native_event", "start_native_thread", "thread_name"]
 
 T = TypeVar("T")
 
@@ -45,6 +45,13 @@ def thread_name(ident: int) -> str:
         if thread.ident == ident:
             return f"{thread.name} ({ident})"
     return f"thread {ident}"
+
+
+def join_thread(ident: int, seconds: float) -> None:
+    """Wait for a thread of the `threading` module to end, with this whole thread waiting."""
+    for thread in threading.enumerate():
+        if thread.ident == ident and seconds > 0:
+            thread.join(seconds)
 
 
 def call_in_hub(state: HubState, function: Callable[[], T], timeout_seconds: float) -> T:

@@ -7,13 +7,13 @@ import weakref
 from typing import Any
 
 import gevent
-import gpyro
 import pytest
 from gevent.event import Event
+
+import gpyro
 from gpyro import hub
 from gpyro._hub import state as hub_state
 from gpyro.objects import Method
-
 from tests.support.servers import (
     SECONDS,
     Bench,
@@ -52,7 +52,12 @@ def test_greenlets_that_make_the_first_calls_together_share_one_connection() -> 
     accepted: list[int] = []
     with running_daemon() as server:
         original = server.service._on_accept
-        server.service._listener._on_accept = lambda sock: (accepted.append(1), original(sock))
+
+        def count_and_accept(sock: Any) -> None:
+            accepted.append(1)
+            original(sock)
+
+        server.service._listener._on_accept = count_and_accept
         proxy = server.proxy(Bench())
         greenlets = [gevent.spawn(proxy.echo, number) for number in range(50)]
         gevent.joinall(greenlets, timeout=SECONDS, raise_error=True)

@@ -43,10 +43,14 @@ __all__ = [
     "Bench",
     "RawPeer",
     "Running",
+    "child",
     "child_server",
+    "connection_of",
+    "denial_in",
     "eventually",
     "fake_server",
     "free_port",
+    "hello",
     "nothing_left",
     "running_daemon",
 ]
@@ -171,6 +175,7 @@ def running_daemon(**items: Any) -> Iterator[Running]:
         daemon = gpyro.Daemon(host="127.0.0.1", port=0, norange=True, config=gpyro.config.snapshot(**items))
         loop = gevent.spawn(daemon.requestLoop)
         running = Running(daemon)
+        service = running.service
         try:
             eventually(running.is_listening)
             yield running
@@ -178,7 +183,7 @@ def running_daemon(**items: Any) -> Iterator[Running]:
             running.release()
             daemon.shutdown(True)
             loop.get(timeout=SECONDS)
-            del running, daemon, loop
+            del running, daemon, loop, service
 
 
 @contextmanager
