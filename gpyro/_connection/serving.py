@@ -124,7 +124,7 @@ class Serving:
         That named the last one that is served; the caller sends younger ones elsewhere by itself.
         """
         request_id = frame[2]
-        if frame[0] == REQUEST and 0 <= self.last_id - request_id < HALF_OF_IDS:
+        if frame[0] == REQUEST and self.last_id - request_id & 0xFFFFFFFF < HALF_OF_IDS:
             self._send_error(request_id, ServerBusyError("the server is shutting down; this call was not started"))
 
     def work(self) -> None:

@@ -28,7 +28,9 @@ daemon.connect(gpyro.ObjBase(), "thing")
 if HOW in ("ran", "unix", "error"):
     daemon.requestLoop(lambda: gevent.sleep(0.01))
 elif HOW == "thread":
-    threading.Thread(target=daemon.requestLoop, daemon=True).start()
+    started = threading.Event()
+    threading.Thread(target=daemon.requestLoop, args=(lambda: started.set() or True,), daemon=True).start()
+    started.wait(10)
 elif HOW == "shutdown in atexit":
     daemon.handleRequests(0)
     atexit.register(daemon.shutdown)
