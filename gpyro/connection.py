@@ -519,3 +519,6 @@ class Connection:
         self.exports.clear()
         self.handler.connection_closed(self)
 
+
+# Registered before any daemon registers its own end: what that still sends at exit is flushed after it.
+hub.at_exit(hub.flush_at_exit)

@@ -20,6 +20,7 @@ from gpyro.configuration import Settings
 from gpyro.configuration import config as process_config
 from gpyro.errors import DaemonError, NamingError, ProtocolError, PyroError
 from gpyro.log import Log
+from gpyro.names import Reason
 from gpyro.objects import ObjBase
 from gpyro.uri import PyroURI, build_unix_address
 
@@ -161,13 +162,27 @@ class Daemon:
         try:
             if not (persistent and self._is_registered_as(name, uri)):
                 self.NameServer.register(name, uri)
-        except BaseException:
+        except BaseException as exc:
             self._registry.forget_name(target.GUID(), name)
             if is_new:
                 self._registry.discard(target)
                 target.daemon = None
+            if isinstance(exc, NamingError) and exc.reason == Reason.NAME_EXISTS:
+                raise self._name_taken(name, exc) from exc
             raise
         self._registry.note_registered(target.GUID(), name)
+
+    def _name_taken(self, name: str, exc: NamingError) -> NamingError:
+        """Say who has the name, and how to free it where that server is gone."""
+        try:
+            holder = f"it stands for {self.NameServer.resolve(name)}"
+        except PyroError:
+            holder = "it is free again by now"
+        error = NamingError(
+            f"{exc}; {holder}. If that server is gone: `gpyro nsc remove {name}`, or ns.unregister({name!r})"
+        )
+        error.reason, error.name = exc.reason, exc.name
+        return error
 
     def _is_registered_as(self, name: str, uri: PyroURI) -> bool:
         try:

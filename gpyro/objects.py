@@ -90,7 +90,8 @@ class Method:
         self.cancellable = "cancellable" in marks
 
     def __repr__(self) -> str:
-        return f"<Method {type(self.owner).__name__}.{self.name}>"
+        subject = getattr(self.owner, "delegate", None) or self.owner
+        return f"<Method {type(subject).__name__}.{self.name}>"
 
 
 class Table:

@@ -562,8 +562,8 @@ def getAttrProxyForURI(uri: PyroURI | str) -> AttrProxy:
 def run_callbacks(timeout: float | None = None) -> None:
     """Serve callbacks in a program whose hub does not run by itself.
 
-    Returns once at least one has been served, or after `timeout` seconds; None waits without limit, 0 serves
-    what is there.
+    Returns once at least one has been served since it last returned, or after `timeout` seconds; None waits
+    without limit, 0 serves what is there.
     """
     activity = _activity_of(hub.current_state())
     seen = activity.seen
@@ -596,4 +596,3 @@ def _bound_proxy(connection: Connection, object_id: str) -> Proxy:
 seams.make_proxy.fill(Proxy)
 seams.make_attr_proxy.fill(AttrProxy)
 seams.make_bound_proxy.fill(_bound_proxy)
-hub.at_exit(hub.flush_at_exit)

@@ -270,7 +270,7 @@ class Calling:
         if waiting is not None:
             self._cancel(request_id)
             waiting.error = TimeoutError(
-                "the call took longer than it was allowed; it was cancelled", maybe_executed=True
+                "the call took longer than it was allowed; the server was asked to cancel it", maybe_executed=True
             )
             waiting.wake()
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 import weakref
 from collections.abc import Callable
 from sys import getrefcount
@@ -31,8 +32,9 @@ WHEEL_SLOTS = 64
 KEPT_BUFFERS = 4
 KEPT_BUFFER_BYTES = 4 * 1024 * 1024
 
-#: Seconds that the end of a thread or process waits for peers to take what is queued.
+#: Seconds that the end of a thread or process waits for peers to take what is queued, and then to close too.
 FINISH_SECONDS = 5.0
+LINGER_SECONDS = 0.25
 
 #: The operating system's threads, also where `threading` is patched: there `_thread._local` belongs to greenlets.
 _native_local = monkey.get_original("_thread", "_local")()
@@ -231,8 +233,13 @@ class HubState:
 
     def finish_output(self, seconds: float) -> None:
         """Send what is queued anywhere, with this whole thread waiting."""
-        for stream in [*self.closing, *(member.stream for member in list(self.members))]:
-            stream.finish(seconds)
+        streams = [*self.closing, *(member.stream for member in list(self.members))]
+        deadline = time.monotonic() + seconds
+        for stream in streams:
+            stream.finish(max(deadline - time.monotonic(), 0.0))
+        deadline = time.monotonic() + LINGER_SECONDS
+        for stream in streams:
+            stream.await_end(deadline - time.monotonic())
 
     def end(self) -> None:
         """Close everything; runs in the dying thread."""

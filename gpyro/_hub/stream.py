@@ -10,11 +10,14 @@ from __future__ import annotations
 
 import logging
 import socket as _socket_constants
+import struct
+import sys
+import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Union
 
-from gpyro._hub.state import HubState, Timer
+from gpyro._hub.state import HubState
 
 __all__ = ["READ_BYTES", "Stream"]
 
@@ -29,6 +32,8 @@ MAX_PIECES = 512
 
 #: Large messages that may wait for the one that is leaving, before the stream counts as congested.
 MAX_BULK = 4
+#: Where Linux's struct tcp_info has the milliseconds since data was sent, (an ACK was sent,) data was received.
+TCP_INFO_BYTES, TCP_INFO_TIMES_AT, TCP_INFO_TIMES = 104, 44, struct.Struct("=III")
 #: Reads after a write has failed: more than the kernel keeps for a socket by default.
 MAX_LAST_READS = 128
 
@@ -46,7 +51,8 @@ class Stream:
     """
 
     __slots__ = (
-        "_bulk", "_congested", "_failed", "_flush_armed", "_read_bytes", "_read_watcher", "_reading", "_sock",
+        "_bulk", "_congested", "_failed", "_flush_armed", "_last_timer",
+        "_read_bytes", "_read_watcher", "_reading", "_sock",
         "_write_watcher", "closed", "corked",
         "on_drained", "on_error", "on_readable", "out", "out_bytes", "progress", "soft_bytes", "state",
     )
@@ -66,6 +72,8 @@ class Stream:
         self._congested = False
         self._flush_armed = False
         self._failed = False
+        #: Of a stream that is being closed.
+        self._last_timer: Any = None
         self.corked = False
         self.closed = False
         self._reading = False
@@ -201,6 +209,9 @@ class Stream:
         self.closed = True
         self.state.closing.discard(self)
         if self.state.has_loop():
+            if self._last_timer is not None:
+                self._last_timer.stop()
+                self._last_timer.close()
             self._read_watcher.stop()
             self._read_watcher.close()
             if self._write_watcher is not None:
@@ -211,29 +222,77 @@ class Stream:
         self.on_readable = self.on_error = self.on_drained = None
 
     def close_gently(self, seconds: float) -> None:
-        """Close when everything has been sent, or after `seconds`; returns at once."""
+        """Close when the peer has had everything that is queued, or after `seconds`; returns at once.
+
+        To hand it to the kernel is not enough: where something unread lies in a socket that is closed, or arrives
+        later, the kernel resets the connection, and the peer may lose what it has not read yet. So we stop
+        sending, and read and forget what comes until the peer closes too.
+        """
         self.stop_reading()
         self.flush()
-        if self.closed or self.is_flushed():
+        if self.closed or (self.is_flushed() and not self._may_lose()):
             self.close()
             return
-        timer = Timer(self.state.loop, seconds, self.close)
         self.state.closing.add(self)
+        self._last_timer = self.state.loop.timer(seconds, ref=False)
+        self._last_timer.start(self.close)
+        self.soft_bytes = 0
+        self.on_error = lambda exc: self.close()
+        self.on_drained = self._half_close
+        self.on_readable = self._forget_input
+        self.start_reading()
+        self._half_close()
 
-        def sent() -> None:
-            if self.is_flushed():
-                timer.cancel()
+    def _half_close(self) -> None:
+        if self.is_flushed() and not self.closed:
+            if not self._may_lose():
+                self.close()
+                return
+            try:
+                self._sock.shutdown(_socket_constants.SHUT_WR)
+            except OSError:
                 self.close()
 
-        self.soft_bytes = 0
-        self.on_drained = sent
-        self.on_error = lambda exc: self.close()
+    def _forget_input(self) -> None:
+        try:
+            if self.read() == b"":
+                self.close()
+        except OSError:
+            self.close()
+
+    def _may_lose(self) -> bool:
+        """Tell whether the peer may not have read what was sent last: it has said nothing since."""
+        if self._sock.family == _socket_constants.AF_UNIX or not sys.platform.startswith("linux"):
+            return False  # No reset takes anything from the peer there, or the system does not tell.
+        try:
+            info = self._sock.getsockopt(_socket_constants.IPPROTO_TCP, _socket_constants.TCP_INFO, TCP_INFO_BYTES)
+        except OSError:
+            return False
+        since_sent, _, since_received = TCP_INFO_TIMES.unpack_from(info, TCP_INFO_TIMES_AT)
+        return bool(since_sent <= since_received)
 
     def finish(self, seconds: float) -> None:
         """Send the rest with this whole thread waiting: its end, or the process's, is near."""
         self.flush()
-        if self.closed or self.is_flushed():
+        if not self.closed and not self.is_flushed():
+            self._send_waiting(seconds)
+        if not self.closed:
+            self._half_close()
+
+    def await_end(self, seconds: float) -> None:
+        """Wait with this whole thread until the peer has closed too, where it may lose something otherwise."""
+        if self.closed or not self._may_lose():
             return
+        deadline = time.monotonic() + seconds
+        try:
+            while (left := deadline - time.monotonic()) > 0:
+                self._sock.settimeout(left)
+                if not self._sock.recv(READ_BYTES):
+                    return
+        except OSError:
+            return  # The time is over, or it is gone.
+
+    def _send_waiting(self, seconds: float) -> None:
         try:
             self._sock.settimeout(seconds)
             while self.out or self._bulk:

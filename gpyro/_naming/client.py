@@ -196,14 +196,16 @@ class NameServerLocator:
 
 
 def _places(host: str | None, port: int | None) -> Iterator[Place]:
-    """Return where to look, each place once."""
+    """Return where to look, each place once; a port that was asked for is not answered by another one."""
+    anywhere = port is None
     port = config.ns_port if port is None else port
     if host is not None:
         yield _place_at(host, port)
         return
     seen = set()
     candidates = [] if config.ns_hostname is None else [_place_at(config.ns_hostname, port)]
-    for place in (*candidates, _place_at(LOCAL_HOST, port), _place_in_file()):
+    in_file = [_place_in_file()] if anywhere else []
+    for place in (*candidates, _place_at(LOCAL_HOST, port), *in_file):
         key = None if place.uri is None else str(place.uri).replace("//127.0.0.1:", f"//{LOCAL_HOST}:")
         if key is None or key not in seen:
             yield place

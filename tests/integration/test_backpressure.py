@@ -323,7 +323,7 @@ def test_exception_over_the_limit_is_a_smaller_one_at_the_caller() -> None:
 def test_result_in_too_many_parts_is_an_error_at_the_caller() -> None:
     class Scatterer(Store):
         def scatter(self) -> list[bytes]:
-            return [bytes(70_000)] * 5000
+            return [bytes(20_000)] * 5000
 
     with running_daemon() as server:
         proxy = server.proxy(Scatterer())

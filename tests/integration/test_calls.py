@@ -375,4 +375,4 @@ def test_long_lived_objects_tell_their_state() -> None:
         proxy._release()
         assert "not connected" in repr(proxy)
         assert "closed" in repr(ours)
-        assert repr(ours.stream) == "<Stream closed>"
+        eventually(lambda: repr(ours.stream) == "<Stream closed>")

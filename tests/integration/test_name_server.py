@@ -12,7 +12,7 @@ import pytest
 
 import gpyro
 from gpyro.errors import NamingError
-from tests.support.programs import Program, free_port, make_environment, run
+from tests.support.programs import PROGRAMS, Program, free_port, make_environment, run
 
 NAMES = 2000
 
@@ -138,3 +138,35 @@ def test_name_that_is_registered_anew_elsewhere_is_found_again_by_rebinding(serv
         loop.join(20)
     proxy._release()
     ns._release()
+
+
+def test_server_in_a_background_thread_takes_its_name_out_when_its_program_just_ends(
+    server: tuple[Program, int], tmp_path: Path
+) -> None:
+    program = str(PROGRAMS / "background_exit.py")
+    for _ in range(2):
+        ended = run([program, str(server[1])], make_environment(tmp_path))
+        assert (ended.status, ended.stdout) == (0, "1\n"), ended.stderr
+
+
+def test_name_that_a_crashed_server_left_behind_is_refused_with_its_holder_and_the_way_out(
+    server: tuple[Program, int],
+) -> None:
+    ns = gpyro.naming.NameServerLocator().getNS("127.0.0.1", server[1])
+    ns.register("left", "PYRO://127.0.0.1:1/crashed")
+    with gpyro.Daemon(port=0, norange=True) as daemon:
+        daemon.useNameServer(ns)
+        with pytest.raises(NamingError, match=r"PYRO://127.0.0.1:1/crashed.*gpyro nsc remove left") as info:
+            daemon.connect(object(), "left")
+        assert info.value.reason == "name already exists"
+    ns._release()
+
+
+def test_port_that_was_asked_for_is_not_answered_by_the_server_of_the_address_file(
+    server: tuple[Program, int], tmp_path: Path
+) -> None:
+    environment = make_environment(tmp_path)
+    ended = run(["-m", "gpyro", "nsc", "-p", str(free_port()), "ping"], environment)
+    assert ended.status != 0
+    assert "could not find a name server" in ended.stderr
+    assert run(["-m", "gpyro", "nsc", "ping"], environment).status == 0

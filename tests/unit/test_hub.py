@@ -195,6 +195,38 @@ def test_finish_sends_the_rest_with_the_thread_waiting(wire: Wire) -> None:
     assert sum(map(len, data)) == 2_000_000
 
 
+def test_close_gently_loses_nothing_when_the_peer_has_said_something_unread() -> None:
+    """A socket with unread input is reset by its close, and the kernel then drops what it has not sent yet."""
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        listening.listen()
+        near = socket.create_connection(listening.getsockname())
+        far, _ = listening.accept()
+    sock = _socket.socket(near.family, near.type, near.proto, near.detach())
+    sock.setblocking(False)
+    stream = Stream(sock, hub.current_state(), 1 << 20)
+    far.sendall(b"welcome")
+    data = b"x" * 8_000_000
+    stream.write(data)
+    stream.close_gently(10)
+    assert not stream.closed
+    got = 0
+    far.setblocking(False)
+
+    def take() -> bool:
+        nonlocal got
+        try:
+            got += len(far.recv(1 << 20))
+        except BlockingIOError:
+            pass
+        return got == len(data)
+
+    wait_until(take)
+    assert not stream.closed
+    far.close()
+    wait_until(lambda: stream.closed)
+
+
 # -- the wheel, timers, workers ------------------------------------------------------------------------------
 
 
