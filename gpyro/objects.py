@@ -305,6 +305,18 @@ class ObjBase:
         """Return the id that names this object within its daemon."""
         return self.objectGUID
 
+    def setGUID(self, guid: str) -> None:
+        """Give this object an id of your own choice, before it is connected.
+
+        Raises:
+            DaemonError: it is connected already, or the id is empty or over 255 bytes.
+        """
+        if self.daemon is not None:
+            raise DaemonError(f"this object is connected under {self.objectGUID!r}; disconnect it first")
+        if not isinstance(guid, str) or not 0 < len(guid.encode()) <= 255:
+            raise DaemonError(f"object id {guid!r} is not a text of 1 to 255 bytes")
+        self.objectGUID = guid
+
     def delegateTo(self, delegate: object) -> None:
         """Let another object's public methods be called in place of this one's own."""
         if delegate is self:

@@ -14,6 +14,7 @@ import gpyro
 from gpyro import hub
 from gpyro._hub import state as hub_state
 from gpyro.objects import Method
+from gpyro.wire.native import HEADER, PREFACE, FrameType
 from tests.support.servers import (
     SECONDS,
     Bench,
@@ -268,14 +269,9 @@ def test_server_that_always_says_goodbye_is_given_up_after_a_few_tries() -> None
 
     def say_goodbye(sock: Any) -> None:
         asked.append(1)
-        from gpyro.wire.native import HEADER, FrameType
-
         sock.recv(65536)
-        welcome = hello().replace(bytes([FrameType.HELLO]), bytes([FrameType.WELCOME]), 1)
-        head = hello()[:6]
-        assert welcome.startswith(b"PYRO")
-        body = hello()[22:]
-        sock.sendall(head + HEADER.pack(FrameType.WELCOME, 0, 0, 0, len(body), 0) + body)
+        preface, body = hello()[: len(PREFACE)], hello()[len(PREFACE) + HEADER.size :]
+        sock.sendall(preface + HEADER.pack(FrameType.WELCOME, 0, 0, 0, len(body), 0) + body)
         sock.sendall(HEADER.pack(FrameType.GOAWAY, 0, 0, 0, 0, 0))
         sock.recv(65536)
 

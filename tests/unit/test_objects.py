@@ -202,3 +202,17 @@ def test_table_and_methods_show_what_they_are() -> None:
     table = build_table(Plain())
     assert "Plain" in repr(table) and "method" in repr(table)
     assert repr(table.find("method")) == "<Method Plain.method>"
+
+
+def test_object_takes_an_id_of_ones_own_choice_until_it_is_connected() -> None:
+    obj = ObjBase()
+    obj.setGUID("well-known")
+    assert obj.GUID() == "well-known"
+    for wrong in ("", "x" * 256):
+        with pytest.raises(DaemonError, match="1 to 255 bytes"):
+            obj.setGUID(wrong)
+    with gpyro.Daemon(port=0, norange=True) as daemon:
+        assert str(daemon.connect(obj)).endswith("/well-known")
+        with pytest.raises(DaemonError, match="disconnect it first"):
+            obj.setGUID("other")
+    assert build_table(obj).methods == {}
