@@ -100,7 +100,7 @@ def test_condition_that_holds_the_loop_is_reported_as_code_outside(said: pytest.
 
     def condition() -> bool:
         if naps:
-            time.sleep(naps.pop())
+            time.sleep(naps.pop())  # holds the loop: that is what is to be reported
         return not said.records
 
     with gpyro.Daemon(port=0, norange=True, config=gpyro.config.snapshot(watchdog_seconds=0.1)) as daemon:

@@ -36,7 +36,7 @@ class Thing(gpyro.ObjBase):
 
     @gpyro.offload
     def block(self, seconds):
-        time.sleep(seconds)
+        time.sleep(seconds)  # blocks its thread: that is what offloading is for
         return "blocked"
 
     def ask(self, uri, value):

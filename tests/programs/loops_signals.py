@@ -73,7 +73,7 @@ daemon = make("thing")
 if KIND == "thread":
     threading.Thread(target=daemon.requestLoop, daemon=True).start()
     while True:
-        time.sleep(1)
+        time.sleep(1)  # the main thread has nothing to do until the signal ends it
 if KIND in ("two", "one after another"):
     other = make("other")
     gevent.spawn(other.requestLoop)

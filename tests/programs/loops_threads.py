@@ -31,7 +31,7 @@ class Thing(gpyro.ObjBase):
 
     @gpyro.offload
     def nap(self, seconds):
-        time.sleep(seconds)
+        time.sleep(seconds)  # blocks its thread: that is what offloading is for
         return "slept"
 
 

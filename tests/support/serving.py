@@ -77,12 +77,12 @@ class Thing(gpyro.ObjBase):
     @gpyro.offload
     def block(self, seconds: float) -> str:
         self.entered.set()
-        time.sleep(seconds)
+        time.sleep(seconds)  # blocks its thread: that is what the tests look at
         self.finished.append("block")
         return "blocked"
 
     def hold(self, seconds: float) -> str:
-        time.sleep(seconds)
+        time.sleep(seconds)  # blocks its thread: that is what the tests look at
         return "held"
 
     def ask(self, uri: str, value: Any) -> Any:
