@@ -7,13 +7,14 @@ hub refers to the Daemon itself, so one that nobody references any more unregist
 
 from __future__ import annotations
 
-import os
 import weakref
 from collections.abc import Callable, Iterable, Sequence
 from types import TracebackType
 from typing import Any
 
 from gpyro import hub, seams
+from gpyro._daemon.beginnings import initClient, initServer, settings_text
+from gpyro._daemon.listening import listen, unix_path_of, warn_if_open
 from gpyro._daemon.registry import DAEMON_ID, INTERNAL_NAME, Registry
 from gpyro._daemon.service import Service
 from gpyro.configuration import Settings
@@ -61,8 +62,8 @@ class Daemon:
             )
         settings = config or process_config.snapshot()
         self.protocol = protocol
-        self._unix_path = _unix_path(host or settings.host)
-        sock, self.hostname, self.port = _listen(
+        self._unix_path = unix_path_of(host or settings.host)
+        sock, self.hostname, self.port = listen(
             host or settings.host, port, norange, settings, insecure_no_auth, self._unix_path
         )
         self._published = publishhost or settings.publishhost or self.hostname
@@ -73,9 +74,9 @@ class Daemon:
         # At the end of the process the service looks after itself.
         self._finalizer.atexit = False
         self.NameServer: Any = None
-        _warn_if_open(self.hostname, insecure_no_auth)
+        warn_if_open(self.hostname, insecure_no_auth)
         if settings.tracelevel:
-            Log.msg("Daemon", f"listening on {self.hostname} port {self.port};", _settings_text(settings))
+            Log.msg("Daemon", f"listening on {self.hostname} port {self.port};", settings_text(settings))
 
     def __repr__(self) -> str:
         where = self._unix_path or f"{self.hostname}:{self.port}"
@@ -387,97 +388,9 @@ def _check_others(others: Sequence[Any], callback: object) -> None:
         raise ProtocolError("callback required: what should be called when one of `others` is ready?")
 
 
-def _unix_path(host: str) -> str:
-    if not host.startswith("./u:"):
-        return ""
-    if not os.path.isabs(host[4:]):
-        raise DaemonError(
-            f"couldn't start the daemon: unix socket {host[4:]!r} needs an absolute path, like ./u:/run/plant.sock"
-        )
-    return host[4:]
-
-
-def _listen(
-    host: str, port: int | None, norange: bool, settings: Settings, insecure: bool, unix_path: str
-) -> tuple[Any, str, int]:
-    """Open the listening socket; returns it with the host and port that addresses name."""
-    if unix_path:
-        return hub.listen_unix(unix_path, settings.tcp_listen_backlog), host, 0
-    try:
-        ips = hub.resolve(host, settings.connect_timeout_seconds)
-    except ProtocolError as exc:
-        raise DaemonError(f"couldn't start the daemon: {exc}") from exc
-    if not insecure and not all(hub.is_loopback(ip) for ip in ips):
-        raise DaemonError(
-            f"couldn't start the daemon on {host!r}: anybody who reaches that address could call its objects. "
-            "Bind to this machine (host='127.0.0.1'), use a unix socket (host='./u:/path'), or say that it is "
-            "wanted with insecure_no_auth=True (--insecure)"
-        )
-    wanted = port if port is not None else 0
-    if not wanted and not norange:
-        wanted = settings.port
-    tries = 1 if norange else settings.port_range + 1
-    sock = hub.listen_tcp(ips[0], wanted, tries, settings.tcp_listen_backlog, bool(settings.sock_keepalive))
-    return sock, host or ips[0], sock.getsockname()[1]
-
-
-def _warn_if_open(hostname: str, insecure: bool) -> None:
-    if insecure:
-        Log.warn("Daemon", f"{hostname} is open to everybody who can reach it (insecure_no_auth)")
-
-
 def _daemon_of(obj: object) -> Daemon | None:
     daemon = obj.daemon if isinstance(obj, ObjBase) else None
     return daemon if isinstance(daemon, Daemon) else None
 
 
 seams.get_daemon_of.fill(_daemon_of)
-
-# -- beginnings ----------------------------------------------------------------------------------------------
-
-
-def initServer(banner: bool | int = 0, storageCheck: bool | int = 1) -> None:
-    """Get ready to be a server; cheap, optional, and harmless when repeated.
-
-    Args:
-        banner: print a line with the version.
-        storageCheck: see that the storage directory can be written to.
-
-    Raises:
-        PyroError: it cannot.
-
-    Source: Pyro 3 manual, chapter 4, "Initialize Pyro".
-    """
-    _begin("Server", banner)
-    if storageCheck:
-        _check_storage()
-
-
-def initClient(banner: bool | int = 0) -> None:
-    """Get ready to be a client; cheap, optional, and harmless when repeated."""
-    _begin("Client", banner)
-
-
-def _begin(kind: str, banner: bool | int) -> None:
-    from gpyro._version import __version__
-
-    if banner:
-        print(f"gpyro {kind} initialized. Using gpyro V{__version__}")
-    if process_config.tracelevel:
-        Log.msg(f"init{kind}", _settings_text(process_config))
-
-
-def _settings_text(settings: Settings) -> str:
-    rows = ", ".join(f"{row.name}={row.value!r}" for row in settings.dump())
-    return f"active settings: {rows}"
-
-
-def _check_storage() -> None:
-    path = process_config.storage
-    try:
-        os.makedirs(path, mode=0o700, exist_ok=True)
-    except OSError as exc:
-        raise PyroError(f"storage directory {path!r} cannot be made: {exc.strerror} (setting storage)") from exc
-    if not os.access(path, os.W_OK):
-        raise PyroError(f"storage directory {path!r} cannot be written to (setting storage)")
-

@@ -1,0 +1,52 @@
+"""Where a daemon listens, and whether it may: beyond this machine only with somebody at the door."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from gpyro import hub
+from gpyro.configuration import Settings
+from gpyro.errors import DaemonError, ProtocolError
+from gpyro.log import Log
+
+__all__ = ["listen", "unix_path_of", "warn_if_open"]
+
+
+def unix_path_of(host: str) -> str:
+    if not host.startswith("./u:"):
+        return ""
+    if not os.path.isabs(host[4:]):
+        raise DaemonError(
+            f"couldn't start the daemon: unix socket {host[4:]!r} needs an absolute path, like ./u:/run/plant.sock"
+        )
+    return host[4:]
+
+
+def listen(
+    host: str, port: int | None, norange: bool, settings: Settings, insecure: bool, unix_path: str
+) -> tuple[Any, str, int]:
+    """Open the listening socket; returns it with the host and port that addresses name."""
+    if unix_path:
+        return hub.listen_unix(unix_path, settings.tcp_listen_backlog), host, 0
+    try:
+        ips = hub.resolve(host, settings.connect_timeout_seconds)
+    except ProtocolError as exc:
+        raise DaemonError(f"couldn't start the daemon: {exc}") from exc
+    if not insecure and not all(hub.is_loopback(ip) for ip in ips):
+        raise DaemonError(
+            f"couldn't start the daemon on {host!r}: anybody who reaches that address could call its objects. "
+            "Bind to this machine (host='127.0.0.1'), use a unix socket (host='./u:/path'), or say that it is "
+            "wanted with insecure_no_auth=True (--insecure)"
+        )
+    wanted = port if port is not None else 0
+    if not wanted and not norange:
+        wanted = settings.port
+    tries = 1 if norange else settings.port_range + 1
+    sock = hub.listen_tcp(ips[0], wanted, tries, settings.tcp_listen_backlog, bool(settings.sock_keepalive))
+    return sock, host or ips[0], sock.getsockname()[1]
+
+
+def warn_if_open(hostname: str, insecure: bool) -> None:
+    if insecure:
+        Log.warn("Daemon", f"{hostname} is open to everybody who can reach it (insecure_no_auth)")
