@@ -21,6 +21,7 @@ from gpyro._connection.references import Exports
 from gpyro._connection.serving import ERROR, ONEWAY, REPLY, REQUEST, Serving
 from gpyro._connection.tuning import Tuning
 from gpyro._version import __version__
+from gpyro.access import LET_IN
 from gpyro.errors import (
     ConnectionClosedError,
     ConnectionDeniedError,
@@ -100,8 +101,8 @@ class Handler(Protocol):
 class Connection:
     """A connection of gpyro's own wire.
 
-    `addr` is the peer's address, `identity` who it has proved to be (None without authentication). Validators
-    may put attributes of their own on it.
+    `addr` is the peer's address, `identity` who it has proved to be (None without authentication), `principals`
+    what rules may know it by: its identity, its roles, and `*`. Validators may put attributes of their own on it.
 
     Resources: closed by whoever opened or accepted it; ends with its thread.
     Errors: what breaks it fails all calls that wait and is kept in `closed_by`.
@@ -110,7 +111,7 @@ class Connection:
     __slots__ = (
         "__dict__", "__weakref__", "_continue", "_goaway_last", "_head", "_liveness", "addr", "calls",
         "closed_by", "codec", "exports", "going_away", "handler", "identity", "machine", "paused", "peer",
-        "serving", "state", "stream", "tuning", "wheel_slot",
+        "principals", "serving", "state", "stream", "tuning", "wheel_slot",
     )  # fmt: skip
 
     def __init__(self, sock: Any, side: Side, handler: Handler) -> None:
@@ -120,6 +121,7 @@ class Connection:
         self.stream = hub.Stream(sock, self.state, self.tuning.output_soft_bytes, self.tuning.turn_bytes)
         self.addr = self.stream.peer_name() or "unix socket"
         self.identity: str | None = None
+        self.principals = LET_IN
         self.machine = Machine(side, self.tuning.wire, self.state.take_buffer, self.state.give_buffer)
         self.exports = Exports(self, self.tuning.max_exports)
         self.codec = Codec(self.tuning.codec, self.exports)

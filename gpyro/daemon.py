@@ -17,6 +17,7 @@ from gpyro._daemon.beginnings import initClient, initServer, settings_text
 from gpyro._daemon.listening import listen, unix_path_of, warn_if_open
 from gpyro._daemon.registry import DAEMON_ID, INTERNAL_NAME, Registry
 from gpyro._daemon.service import Service
+from gpyro.access import EVERYBODY, Allow, parse_rules
 from gpyro.configuration import Settings
 from gpyro.configuration import config as process_config
 from gpyro.errors import DaemonError, NamingError, ProtocolError, PyroError
@@ -41,9 +42,13 @@ class Daemon:
         config: settings for this daemon; the process's by default.
         insecure_no_auth: listen beyond this machine although anybody there may call.
         offload_all: run every method in a native thread of a bounded pool.
+        allow: who may do what with every object that is connected without an `allow` of its own, and with
+            this daemon's own object, of which `ping` and `resolve` are always for everybody; see `connect`.
+            Its names are not checked, as it is for many objects. None lets everybody use everything.
 
     Raises:
-        DaemonError: the port is taken, or the address is open to others without `insecure_no_auth`.
+        DaemonError: the port is taken, or the address is open to others without `insecure_no_auth`, or
+            `allow` is malformed.
 
     Resources: `shutdown()` ends it, as do leaving its `with` block and dropping the last reference to it.
     Errors: those of a method go to its caller; those of a connection end that connection. Both are logged.
@@ -54,8 +59,9 @@ class Daemon:
     def __init__(
         self, protocol: str = "PYRO", host: str = "", port: int | None = None, norange: bool = False,
         publishhost: str | None = None, *, config: Settings | None = None, tls: object = None,
-        insecure_no_auth: bool = False, offload_all: bool = False,
+        insecure_no_auth: bool = False, offload_all: bool = False, allow: Allow | None = None,
     ) -> None:  # fmt: skip
+        rules = parse_rules(allow)
         if protocol != "PYRO" or tls is not None:
             raise DaemonError(
                 f"couldn't start the daemon: protocol {protocol!r} is not part of this version; use PYRO"
@@ -69,7 +75,9 @@ class Daemon:
         self._published = publishhost or settings.publishhost or self.hostname
         self._service = Service(sock, settings, offload_all, self._unix_path)
         self._registry = self._service.registry
+        self._registry.rules = None if rules is None else rules.granting(EVERYBODY, ("ping", "resolve"))
         self._registry.connect(_DaemonObject(self._registry), DAEMON_ID, INTERNAL_NAME)
+        self._registry.rules = rules
         self._finalizer = weakref.finalize(self, self._service.end_unreferenced)
         # At the end of the process the service looks after itself.
         self._finalizer.atexit = False
@@ -86,7 +94,7 @@ class Daemon:
 
     def connect(
         self, obj: object, name: str | None = None, *, attributes: Iterable[str] | None = None,
-        allow: object = None,
+        allow: Allow | None = None,
     ) -> PyroURI:  # fmt: skip
         """Make an object reachable, and register it with the name server under `name` if one is given.
 
@@ -96,19 +104,23 @@ class Daemon:
                 server.
             attributes: names of data attributes that an AttrProxy may read and write; an ObjBase subclass
                 has all its public ones without this.
+            allow: {identity or role: {names}}; "*" in place of a role is everybody who was let in. A name is
+                that of a method or of an attribute to read, "name=" one to write, "*" every method. What is
+                granted to nobody is denied. None leaves the object the rules that it has, or the daemon's.
 
         Returns:
             The address of the object.
 
         Raises:
             NamingError: the name is malformed or taken; the object is not connected then.
-            DaemonError: the object is connected to another daemon, or this one has ended.
+            DaemonError: the object is connected to another daemon, this one has ended, or `allow` is malformed
+                or names what the object does not have.
         """
         return self._connect(obj, name, attributes, allow, persistent=False)
 
     def connectPersistent(
         self, obj: object, name: str | None = None, *, attributes: Iterable[str] | None = None,
-        allow: object = None,
+        allow: Allow | None = None,
     ) -> PyroURI:  # fmt: skip
         """Like `connect`, for a name that stays when this daemon ends, with the id that it had before.
 
@@ -117,10 +129,10 @@ class Daemon:
         return self._connect(obj, name, attributes, allow, persistent=True)
 
     def _connect(
-        self, obj: object, name: str | None, attributes: Iterable[str] | None, allow: object, persistent: bool
-    ) -> PyroURI:
-        if allow is not None:
-            raise DaemonError("allow= needs callers with an identity, which this version does not have")
+        self, obj: object, name: str | None, attributes: Iterable[str] | None, allow: Allow | None,
+        persistent: bool,
+    ) -> PyroURI:  # fmt: skip
+        rules = parse_rules(allow)
         self._service.check_alive()
         target = obj
         if not isinstance(obj, ObjBase):
@@ -130,11 +142,14 @@ class Daemon:
         is_new = target.daemon is None
         if persistent and name:
             self._take_former_id(target, name)
-        self._registry.connect(target, target.GUID(), name, attributes, persistent)
+        entry = self._registry.connect(target, target.GUID(), name, attributes, persistent, rules)
         target.daemon = self
         uri = self.uri_of(target)
         if name:
             self._register(target, name, uri, persistent, is_new)
+        if rules is not None:
+            # Those of an object that was here already change only once nothing can fail any more.
+            entry.apply(rules)
         return uri
 
     def _take_over(self, target: ObjBase) -> None:

@@ -22,8 +22,10 @@ from contextvars import Context
 from typing import Any
 
 from gpyro import hub
+from gpyro.access import denial
 from gpyro.context import Call, enter_scope
 from gpyro.errors import (
+    AccessDeniedError,
     CallCancelled,
     ProtocolError,
     PyroError,
@@ -239,6 +241,8 @@ class Serving:
         call = Call(self._connection, request_id, "", kind == ONEWAY, None)
         try:
             method = self._methods.get(target) or self._find(target)
+            if method.allowed is not None:
+                self._check_access(method)
             if extras:
                 annotations, buffers = parse_extras(extras)
                 if annotations and not self._note_annotations(call, annotations):
@@ -341,6 +345,20 @@ class Serving:
             self._local_methods[target] = method
         return method
 
+    def _check_access(self, method: Method) -> None:
+        """See that a rule grants this method; asked before the arguments are decoded.
+
+        Raises:
+            AccessDeniedError: none does.
+        """
+        caller = self._connection
+        assert method.allowed is not None
+        if method.allowed.isdisjoint(caller.principals):
+            # What `attribute_access` calls its methods; no other has a blank in its name.
+            name, _, access = method.name.partition(" ")
+            verb = {"(read)": "read", "(write)": "write"}.get(access, "call")
+            raise denial(caller.identity, caller.principals, verb, name)
+
     # -- answers ---------------------------------------------------------------------------------------------
 
     def _answer(self, request_id: int, result: Any) -> None:
@@ -369,6 +387,10 @@ class Serving:
     def _answer_failure(self, call: Call, exc: BaseException) -> None:
         if isinstance(exc, RemoteProtocolError) and not call.method_name:
             _log.info("bad request from %s: %s", self._connection.addr, exc)
+        elif isinstance(exc, AccessDeniedError) and not call.method_name:
+            _log.info("denied %s: %s", self._connection.addr, exc)
+            if call.oneway:
+                return
         if call.oneway:
             _log.info("oneway call %s failed: %s: %s", call.method_name or "?", type(exc).__name__, exc)
             return

@@ -103,7 +103,7 @@ class Service:
 
     def find(self, connection: Connection, target: bytes, access: int, object_id: str, name: str) -> Method:
         """Look a request's target up in the registry."""
-        return self.registry.find(target, access, object_id, name)
+        return self.registry.find(target, access, object_id, name, connection.principals)
 
     def greet(self, connection: Connection, greeting: Greeting) -> tuple[int, str] | None:
         """Let a caller in, as long as there is room for it."""
