@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 import click
 
 __all__ = ["command"]
@@ -14,9 +17,14 @@ __all__ = ["command"]
 @click.option("-r", "--no-lookup", is_flag=True, help="Do not look whether a name server is running already.")
 @click.option("-v", "--verbose", is_flag=True, help="Tell more.")
 @click.option("--insecure", is_flag=True, help="Listen beyond this machine although anybody may change names.")
+@click.option(
+    "--rights", metavar="FILE", type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Who may do what: lines `:Group  who[,who]  right[,right]`; rights are lookup, register, remove, admin.",
+)
 def command(
-    hostname: str | None, port: int | None, keep_running: bool, no_lookup: bool, verbose: bool, insecure: bool
-) -> None:
+    hostname: str | None, port: int | None, keep_running: bool, no_lookup: bool, verbose: bool, insecure: bool,
+    rights: Path | None,
+) -> None:  # fmt: skip
     """Run a name server until SIGTERM, ctrl-C or `gpyro nsc shutdown`.
 
     Names are kept in memory and end with it. It leaves its address in the file of the setting ns_urifile, where
@@ -27,7 +35,24 @@ def command(
     monkey.patch_all()
     from gpyro.naming import NameServerStarter
 
+    given = None if rights is None else _read_rights(rights)
     click.echo("*** gpyro Name Server ***")
     NameServerStarter().start(
-        hostname, port, keep=keep_running, dontlookupother=no_lookup, verbose=verbose, insecure_no_auth=insecure
-    )
+        hostname, port, keep=keep_running, dontlookupother=no_lookup, verbose=verbose, insecure_no_auth=insecure,
+        rights=given,
+    )  # fmt: skip
+
+
+def _read_rights(path: Path) -> Any:
+    """Return the rights that a file gives.
+
+    Raises:
+        ConfigurationError: it is not as it should be. OSError: it cannot be read.
+    """
+    from gpyro.errors import ConfigurationError
+    from gpyro.naming import parse_rights
+
+    try:
+        return parse_rights(path.read_text("utf-8"), str(path))
+    except UnicodeDecodeError as exc:
+        raise ConfigurationError(f"{path} is no text: byte {exc.start} is not UTF-8; write it as UTF-8") from exc

@@ -387,7 +387,7 @@ class Serving:
     def _answer_failure(self, call: Call, exc: BaseException) -> None:
         if isinstance(exc, RemoteProtocolError) and not call.method_name:
             _log.info("bad request from %s: %s", self._connection.addr, exc)
-        elif isinstance(exc, AccessDeniedError) and not call.method_name:
+        elif isinstance(exc, AccessDeniedError):
             _log.info("denied %s: %s", self._connection.addr, exc)
             if call.oneway:
                 return

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import errno
 import time
+from collections.abc import Mapping
 from typing import Any
 
 from gpyro import hub
 from gpyro._naming.client import NameServerLocator
+from gpyro._naming.rights import GroupRights, Rights, make_rights
 from gpyro._naming.server import NAMESERVER_NAME, NameServer
 from gpyro._naming.urifile import UriFile, read_uri_file
 from gpyro.configuration import config
@@ -88,6 +90,7 @@ class NameServerStarter:
     def initialize(
         self, hostname: str | None = None, port: int | None = None, *, keep: bool | int = False,
         dontlookupother: bool | int = False, verbose: bool | int = False, insecure_no_auth: bool = False,
+        rights: Rights | Mapping[str, GroupRights] | None = None,
     ) -> None:  # fmt: skip
         """Get the name server ready; it answers as soon as its requests are handled.
 
@@ -98,18 +101,21 @@ class NameServerStarter:
             dontlookupother: do not look whether a name server is running already.
             verbose: tell more.
             insecure_no_auth: listen beyond this machine although anybody there may change names.
+            rights: who may do what in which groups, see `NameServer`; None lets everybody do everything.
 
         Raises:
+            ConfigurationError: the rights cannot be any.
             NamingError: a name server is running there already.
             DaemonError: it cannot listen there, or this starter has been used before.
         """
         if self.daemon is not None:
             raise DaemonError(f"this starter has been used before, for {self.uri}; make a new one")
         port = config.ns_port if port is None else port
+        checked = make_rights(rights)
         if not dontlookupother:
             _refuse_second(hostname, port)
         self.daemon = _make_daemon(hostname or "", port, insecure_no_auth)
-        self.ns = NameServer(keep_running=bool(keep), on_shutdown=self._on_remote_shutdown)
+        self.ns = NameServer(keep_running=bool(keep), on_shutdown=self._on_remote_shutdown, rights=checked)
         self.daemon.useNameServer(self.ns)
         self.uri = self.daemon.connect(self.ns, NAMESERVER_NAME)
         self._tell(bool(keep), bool(verbose))

@@ -381,6 +381,19 @@ def test_objects_of_the_daemon_that_are_handed_out_keep_their_rules() -> None:
             found._release()
 
 
+def test_rights_of_a_name_server_hold_for_its_callers() -> None:
+    ns = gpyro.naming.NameServer(rights={":": {"*": {"lookup"}}, ":Default": {"press-4": {"lookup", "register"}}})
+    with running_daemon() as server:
+        uri = server.connect(ns)
+        press, other = logged_in(server, uri, "press-4"), logged_in(server, uri, "bob")
+        press.register(":Default.mine", "PYRO://localhost:1/x")
+        with pytest.raises(AccessDeniedError, match="'bob' lacks the right 'lookup' to ':Default.mine'"):
+            other.resolve(":Default.mine")
+        assert other.list(":") == [("Pyro", 0)]
+        assert press.get_system_meta(":Default.mine")[2] == "press-4"
+        press.unregister(":Default.mine")
+
+
 # -- any rules -----------------------------------------------------------------------------------------------
 
 METHODS = ["start", "stop", "status"]
