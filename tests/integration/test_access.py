@@ -387,7 +387,7 @@ def test_rights_of_a_name_server_hold_for_its_callers() -> None:
         uri = server.connect(ns)
         press, other = logged_in(server, uri, "press-4"), logged_in(server, uri, "bob")
         press.register(":Default.mine", "PYRO://localhost:1/x")
-        with pytest.raises(AccessDeniedError, match="'bob' lacks the right 'lookup' to ':Default.mine'"):
+        with pytest.raises(AccessDeniedError, match=r"'bob' lacks the right 'lookup' to ':Default.mine'"):
             other.resolve(":Default.mine")
         assert other.list(":") == [("Pyro", 0)]
         assert press.get_system_meta(":Default.mine")[2] == "press-4"
