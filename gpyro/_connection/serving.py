@@ -58,6 +58,8 @@ SMALL_BYTES = 16 * 1024
 HALF_OF_IDS = 0x80000000
 #: Requests that may wait while nothing more is begun, and their bytes; then nothing more is read.
 MAX_WAITING, MAX_WAITING_BYTES = 1000, 16 * 1024 * 1024
+#: What follows the name of an attribute in the name of a method that reads or writes it; no method has a blank.
+READ, WRITE = " (read)", " (write)"
 _NO_BUFFERS: list[Buffer] = []
 _log = logging.getLogger("gpyro.calls")
 
@@ -354,9 +356,10 @@ class Serving:
         caller = self._connection
         assert method.allowed is not None
         if method.allowed.isdisjoint(caller.principals):
-            # What `attribute_access` calls its methods; no other has a blank in its name.
-            name, _, access = method.name.partition(" ")
-            verb = {"(read)": "read", "(write)": "write"}.get(access, "call")
+            name, verb = method.name, "call"
+            for suffix, word in ((READ, "read"), (WRITE, "write")):
+                if name.endswith(suffix):
+                    name, verb = name.removesuffix(suffix), word
             raise denial(caller.identity, caller.principals, verb, name)
 
     # -- answers ---------------------------------------------------------------------------------------------
@@ -481,9 +484,9 @@ def attribute_access(table: Any, access: int, name: str) -> Method:
         RemoteProtocolError: there is no such access.
     """
     if access == 1:
-        return Method(lambda: _read(table, name), f"{name} (read)", table)
+        return Method(lambda: _read(table, name), name + READ, table)
     if access == 2:
-        return Method(lambda value: table.write(name, value), f"{name} (write)", table)
+        return Method(lambda value: table.write(name, value), name + WRITE, table)
     raise RemoteProtocolError(f"request for access {access}; there are 0, 1 and 2")
 
 
