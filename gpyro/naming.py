@@ -14,10 +14,10 @@ Source: Pyro 3 manual, chapter 5.
 from __future__ import annotations
 
 from gpyro import seams
-from gpyro._naming.client import NameServerLocator, NameServerProxy, resolve_uri
+from gpyro._naming.client import NameServerLocator, NameServerProxy, find_name_server, resolve_uri
 from gpyro._naming.rights import Rights, parse_rights
 from gpyro._naming.server import NAMESERVER_NAME, NameServer
-from gpyro._naming.starter import NameServerStarter
+from gpyro._naming.starter import NameServerStarter, as_identifications
 from gpyro.util import run_command
 
 __all__ = [
@@ -27,6 +27,8 @@ __all__ = [
     "NameServerProxy",
     "NameServerStarter",
     "Rights",
+    "as_identifications",
+    "find_name_server",
     "parse_rights",
 ]
 

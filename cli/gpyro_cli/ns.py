@@ -7,6 +7,8 @@ from typing import Any
 
 import click
 
+from gpyro_cli.identification import identification_options, read_identification
+
 __all__ = ["command"]
 
 
@@ -15,6 +17,7 @@ __all__ = ["command"]
 @click.option("-p", "--port", type=click.IntRange(0, 65535), help="TCP port; 0 for a free one.  [default: 9090]")
 @click.option("-k", "--keep-running", is_flag=True, help="Do not respond to shutdown requests.")
 @click.option("-r", "--no-lookup", is_flag=True, help="Do not look whether a name server is running already.")
+@identification_options("What callers have to prove themselves with")
 @click.option("-v", "--verbose", is_flag=True, help="Tell more.")
 @click.option("--insecure", is_flag=True, help="Listen beyond this machine although anybody may change names.")
 @click.option(
@@ -24,6 +27,7 @@ __all__ = ["command"]
 def command(
     hostname: str | None, port: int | None, keep_running: bool, no_lookup: bool, verbose: bool, insecure: bool,
     rights: Path | None,
+    identification: str | None, identification_file: str | None,
 ) -> None:  # fmt: skip
     """Run a name server until SIGTERM, ctrl-C or `gpyro nsc shutdown`.
 
@@ -37,7 +41,7 @@ def command(
 
     given = None if rights is None else _read_rights(rights)
     click.echo("*** gpyro Name Server ***")
-    NameServerStarter().start(
+    NameServerStarter(read_identification(identification, identification_file)).start(
         hostname, port, keep=keep_running, dontlookupother=no_lookup, verbose=verbose, insecure_no_auth=insecure,
         rights=given,
     )  # fmt: skip

@@ -45,6 +45,8 @@ LINE_FORM = "a line looks like `:Group.sub  who[,who]  right[,right]`"
 FORM = 'rights look like {":Group": {"identity or role": {"lookup", "register"}}}'
 #: In the address that is noted for callers without an identity, and so in no owner that has rights.
 ADDRESS_CHARACTERS = frozenset(": ")
+#: How the identities begin that gpyro gives to callers with a passphrase or a certificate.
+GIVEN_BY_GPYRO = ("passphrase:", "certificate:")
 
 #: What a program gives as the rights of one group.
 GroupRights = Mapping[str, AbstractSet[str] | list[str] | tuple[str, ...]]
@@ -133,9 +135,12 @@ def make_rights(rights: Rights | Mapping[str, GroupRights] | None) -> Rights | N
 def is_owner(identity: str | None, owner: str | None) -> bool:
     """Tell whether an identity is the owner that was noted of a registration.
 
-    What is noted of callers without an identity is their address, so what could be one owns nothing.
+    What is noted of callers without an identity is their address, so what could be one owns nothing. Those that
+    gpyro itself gives could not.
     """
-    return identity is not None and identity == owner and ADDRESS_CHARACTERS.isdisjoint(identity)
+    if identity is None or identity != owner:
+        return False
+    return identity.startswith(GIVEN_BY_GPYRO) or ADDRESS_CHARACTERS.isdisjoint(identity)
 
 
 def _group(group: object) -> str:

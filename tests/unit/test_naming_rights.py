@@ -103,6 +103,8 @@ def test_only_an_identity_that_can_be_no_address_owns() -> None:
     assert not is_owner(None, None)
     assert not is_owner("127.0.0.1:4711", "127.0.0.1:4711")
     assert not is_owner("unix socket", "unix socket")
+    assert is_owner("passphrase:1", "passphrase:1")
+    assert is_owner("certificate:press-4", "certificate:press-4")
 
 
 def test_rights_show_where_they_hold() -> None:
