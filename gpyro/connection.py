@@ -277,7 +277,7 @@ class Connection:
 
     def _read(self) -> None:
         machine, stream = self.machine, self.stream
-        view = machine.wants_into()
+        view = machine.wants_into() if stream.reads_into else None
         if view is None:
             data = stream.read()
             if not data:
@@ -491,7 +491,11 @@ class Connection:
         return ConnectionClosedError(str(cause), maybe_executed=True)
 
     def _lost(self, exc: OSError) -> None:
-        self._end(ConnectionClosedError(f"connection lost: {exc.strerror or exc}"))
+        refused = isinstance(exc, hub.TlsError)
+        if refused:
+            log.warning("! %s: %s", self.addr, exc)
+        # TLS has said why it ends; a socket closed at once may take that from the peer before it is read.
+        self._end(ConnectionClosedError(f"connection lost: {exc.strerror or exc}"), gently=refused)
 
     def _broken(self, exc: RemoteProtocolError) -> None:
         if self.machine.side is Side.CLIENT and self.peer is None:
