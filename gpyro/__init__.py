@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from gpyro.configuration import config
     from gpyro.context import current_call, deadline
     from gpyro.daemon import Daemon, initClient, initServer
+    from gpyro.hub import TLSConfig
     from gpyro.objects import ObjBase, cancellable, expose, idempotent, offload, oneway
     from gpyro.proxy import AttrProxy, Proxy, getAttrProxyForURI, getProxyForURI, run_callbacks
     from gpyro.serializers import register
@@ -31,6 +32,7 @@ _WHERE = {
     "ObjBase": "gpyro.objects",
     "Proxy": "gpyro.proxy",
     "PyroURI": "gpyro.uri",
+    "TLSConfig": "gpyro.hub",
     "cancellable": "gpyro.objects",
     "config": "gpyro.configuration",
     "current_call": "gpyro.context",
@@ -54,6 +56,7 @@ __all__ = [
     "ObjBase",
     "Proxy",
     "PyroURI",
+    "TLSConfig",
     "__version__",
     "cancellable",
     "config",

@@ -24,8 +24,10 @@ from typing import Any, NamedTuple, NoReturn
 from gpyro._configuration.items import (
     ITEMS,
     NOT_USED,
+    CertificateFile,
     FilePath,
     Item,
+    KeyFile,
     OwnItems,
     PyroItems,
     StoragePath,
@@ -42,6 +44,10 @@ ORDERED_PAIRS = (
     ("output_soft_bytes", "output_hard_bytes"),
     ("heartbeat_seconds", "liveness_seconds"),
 )
+
+
+#: Kinds of items whose value is a path that is filled in when it is read.
+PATHS = (FilePath, KeyFile)
 
 
 class Row(NamedTuple):
@@ -123,9 +129,9 @@ class Settings(PyroItems, OwnItems):
             return self._parent._read(item)
         else:
             value = item.default
-        return self._expand(item, value) if isinstance(item, FilePath) else value
+        return self._expand(item, value) if isinstance(item, PATHS) and value is not None else value
 
-    def _expand(self, item: FilePath, path: str) -> str:
+    def _expand(self, item: Item[Any], path: str) -> str:
         if isinstance(item, StoragePath) and not path:
             from platformdirs import user_state_path  # 4 ms, and only some programs need it
 
@@ -133,7 +139,8 @@ class Settings(PyroItems, OwnItems):
         path = path.replace("$CURDIR", self._current_directory)
         if "$STORAGE" in path:
             path = path.replace("$STORAGE", self.storage)
-        return os.path.join(self._current_directory, os.path.expanduser(path))
+        base = self.ssl_certdir if isinstance(item, (CertificateFile, KeyFile)) else self._current_directory
+        return os.path.join(base, os.path.expanduser(path))
 
     def _assign(self, item: Item[Any], value: object) -> None:
         if self._frozen:

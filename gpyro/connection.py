@@ -165,7 +165,7 @@ class Connection:
         tuning = handler.tuning
         seconds = tuning.connect_timeout_seconds if timeout_seconds is None else timeout_seconds
         until = None if timeout_seconds is None else time.monotonic() + timeout_seconds
-        self = cls(hub.connect(endpoint, seconds, tuning.keepalive), Side.CLIENT, handler)
+        self = cls(hub.connect(endpoint, seconds, tuning.keepalive, tls), Side.CLIENT, handler)
         if credentials is not None and credentials.refuses(self.certificate):
             self.close()
             raise ConnectionDeniedError(
@@ -304,7 +304,7 @@ class Connection:
 
     def _read(self) -> None:
         machine, stream = self.machine, self.stream
-        view = machine.wants_into()
+        view = machine.wants_into() if stream.reads_into else None
         if view is None:
             data = stream.read()
             if not data:
@@ -476,7 +476,11 @@ class Connection:
         return ConnectionClosedError(str(cause), maybe_executed=True)
 
     def _lost(self, exc: OSError) -> None:
-        self._end(ConnectionClosedError(f"connection lost: {exc.strerror or exc}"))
+        refused = isinstance(exc, hub.TlsError)
+        if refused:
+            log.warning("! %s: %s", self.addr, exc)
+        # TLS has said why it ends; a socket closed at once may take that from the peer before it is read.
+        self._end(ConnectionClosedError(f"connection lost: {exc.strerror or exc}"), gently=refused)
 
     def _broken(self, exc: RemoteProtocolError) -> None:
         if self.machine.side is Side.CLIENT and self.peer is None:

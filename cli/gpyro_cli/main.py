@@ -14,6 +14,7 @@ __all__ = ["COMMANDS", "LazyGroup", "cli", "main"]
 
 #: Name: the module that has it, and the line in `gpyro --help`, kept here so that help loads none of them.
 COMMANDS = {
+    "certs": ("certs", "Make certificates for development."),
     "config": ("config", "Show the active settings and where each comes from."),
     "demo": ("demo", "Start servers, call them in every way, compare, and stop them."),
     "echoserver": ("echoserver", "Run the built-in echo server."),

@@ -12,10 +12,12 @@ __all__ = [
     "ITEMS",
     "NOT_USED",
     "PREFIXES",
+    "CertificateFile",
     "FilePath",
     "Flag",
     "GroupName",
     "Item",
+    "KeyFile",
     "OptionalText",
     "OwnItems",
     "PyroItems",
@@ -25,6 +27,7 @@ __all__ = [
     "Whole",
     "did_you_mean",
     "plain_name",
+    "variables_of",
 ]
 
 T = TypeVar("T")
@@ -35,6 +38,9 @@ GIB = 1024 * MIB
 
 #: Prefixes of an environment variable or of a line in a file, the stronger one first.
 PREFIXES = ("GPYRO_", "PYRO_")
+
+#: Of Pyro's items for TLS the prefix stands in the name: PYROSSL_CERT is ssl_cert.
+SSL_PREFIX = "PYROSSL_"
 
 #: How a flag is written in the environment and in a file.
 FLAG_WORDS = {
@@ -189,13 +195,17 @@ class GroupName(Text):
         return super().is_allowed(value) and str(value).startswith(":")
 
 
+def is_path(value: object) -> bool:
+    return isinstance(value, (str, os.PathLike)) and 0 < len(os.fspath(value)) and "\0" not in str(value)
+
+
 class FilePath(Item[str]):
     """A path; `$STORAGE`, `$CURDIR` and a leading `~` are filled in when it is read."""
 
     allowed = "a path; $STORAGE and $CURDIR stand for directories"
 
     def is_allowed(self, value: object) -> bool:
-        return isinstance(value, (str, os.PathLike)) and 0 < len(os.fspath(value)) and "\0" not in str(value)
+        return is_path(value)
 
     def keep(self, value: Any) -> str:
         return os.fsdecode(value)
@@ -208,6 +218,24 @@ class StoragePath(FilePath):
 
     def is_allowed(self, value: object) -> bool:
         return super().is_allowed(value) and "$STORAGE" not in str(value)
+
+
+class CertificateFile(FilePath):
+    """The path of a certificate; a relative one is taken below ssl_certdir, as in Pyro."""
+
+    allowed = "a path, relative ones below ssl_certdir; $STORAGE and $CURDIR stand for directories"
+
+
+class KeyFile(OptionalText):
+    """The path of a private key, below ssl_certdir too, or None when it is in the certificate's file."""
+
+    allowed = "a path, relative ones below ssl_certdir, or None: the key is in the file ssl_cert"
+
+    def is_allowed(self, value: object) -> bool:
+        return value is None or is_path(value)
+
+    def keep(self, value: Any) -> str | None:
+        return None if value is None else os.fsdecode(value)
 
 
 # -- the table ------------------------------------------------------------------------------------------
@@ -261,6 +289,13 @@ class PyroItems:
         1000, "events that wait for one slow subscriber", low=1, high=10_000_000, live=True
     )
     es_blockqueue = Flag(True, "1: a publisher waits while a queue is full, 0: it drops the event", live=True)
+
+    # Pyro writes PYROSSL_CERT for ssl_cert, and so on. They are what PYROSSL uses without a TLSConfig.
+    ssl_certdir = FilePath("$STORAGE/certs", "directory of the certificates; `gpyro certs` makes them there")
+    ssl_cert = CertificateFile("host.pem", "certificate of this machine")
+    ssl_key = KeyFile(None, "its private key, where that is not in the same file")
+    ssl_ca_cert = CertificateFile("ca.pem", "certificate of the CA that vouches for the other side")
+    ssl_postconncheck = Flag(True, "1: a daemon's certificate must be for the host in its address")
 
 
 class OwnItems:
@@ -368,11 +403,6 @@ NOT_USED: dict[str, str] = {
     "compression": "not there yet",
     "checksum": "TCP and TLS check what they carry",
     "stdlogging_cfgfile": "the program configures standard logging itself",
-    "ssl_ca_cert": "certificates are given to a daemon or proxy as a TLSConfig",
-    "ssl_cert": "certificates are given to a daemon or proxy as a TLSConfig",
-    "ssl_certdir": "certificates are given to a daemon or proxy as a TLSConfig",
-    "ssl_key": "certificates are given to a daemon or proxy as a TLSConfig",
-    "ssl_postconncheck": "certificates are checked by TLS itself, always",
 }
 
 
@@ -395,11 +425,22 @@ def did_you_mean(name: str) -> str:
 def plain_name(name: str) -> str:
     """Return the item's name for `PYRO_PORT`, `GPYRO_PORT`, `PYROSSL_CERT` or `port`."""
     upper = name.upper()
-    if upper.startswith("PYROSSL_"):
-        return "ssl_" + name[len("PYROSSL_") :].lower()
+    if upper.startswith(SSL_PREFIX):
+        return "ssl_" + name[len(SSL_PREFIX) :].lower()
     for prefix in PREFIXES:
         if upper.startswith(prefix):
             return name[len(prefix) :].lower()
     return name.lower()
 
 
+
+
+def variables_of(name: str) -> tuple[str, ...]:
+    """Return the environment variables that give an item, the stronger one first."""
+    ours = PREFIXES[0] + name.upper()
+    if name not in vars(PyroItems):
+        # PYRO_MAX_DEPTH may be somebody else's.
+        return (ours,)
+    if name.startswith("ssl_"):
+        return (ours, SSL_PREFIX + name[len("ssl_") :].upper())
+    return (ours, PREFIXES[1] + name.upper())

@@ -8,7 +8,7 @@ import stat
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
-from gpyro._configuration.items import ITEMS, NOT_USED, PREFIXES, Item, PyroItems, did_you_mean, plain_name
+from gpyro._configuration.items import ITEMS, NOT_USED, Item, did_you_mean, plain_name, variables_of
 from gpyro.errors import ConfigurationError
 
 __all__ = ["Given", "Surroundings", "current_directory", "nothing", "read_surroundings"]
@@ -76,10 +76,7 @@ def _parse_given(item: Item[Any], text: str, where: str, origin: str) -> Given:
 
 def _read_environment(environ: Mapping[str, str], notes: list[str]) -> Iterator[Given]:
     for name, item in ITEMS.items():
-        # The old spelling only for items that Pyro 3 has: PYRO_MAX_DEPTH may be somebody else's.
-        prefixes = PREFIXES if name in vars(PyroItems) else PREFIXES[:1]
-        for prefix in prefixes:
-            variable = prefix + name.upper()
+        for variable in variables_of(name):
             # As in Pyro, an empty value means that nothing is given.
             text = environ.get(variable, "").strip()
             if text:

@@ -137,7 +137,8 @@ class Opening:
         self.peer = greeting
 
     def _seal(self, seals: tuple[Any, Any] | None) -> None:
-        if seals is not None:
+        """From now on each frame has a code; TLS has its own."""
+        if seals is not None and not self._connection.is_encrypted():
             self._connection.stream.seal = seals[0].sign
             self._connection.machine.expect_seals(seals[1])
 

@@ -207,7 +207,7 @@ class Entrance:
         verifier, body, sending, receiving = attempt.found
         connection.identity = verifier.id
         connection.roles = connection.roles | verifier.roles
-        self._let_in(connection, body, None if connection.is_encrypted() else (sending, receiving))
+        self._let_in(connection, body, (sending, receiving))
 
     def _take_token(self, connection: Connection, validator: DefaultConnValidator) -> None:
         from gpyro.wire.login import build_challenge_fields, parse_token

@@ -32,7 +32,7 @@ def checked_tls(protocol: str, tls: Any, settings: Settings, unix_path: str) -> 
 
     if tls is None:
         tls = TLSConfig.from_settings(settings)
-    tls.prepare_server()
+    tls.server_context()
     return tls
 
 

@@ -14,7 +14,7 @@ import os
 import stat
 import sys
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gevent import monkey
 from gevent.hub import Waiter
@@ -22,9 +22,12 @@ from gevent.hub import Waiter
 from gpyro._hub.state import Timer, current_state
 from gpyro.errors import DaemonError, ProtocolError, TimeoutError
 
+if TYPE_CHECKING:
+    from gpyro._hub.tls import TLSConfig
+
 __all__ = [
-    "connect", "file_number", "is_loopback", "listen_tcp", "listen_unix", "peer_host", "peer_uid",
-    "resolve", "unlink_unix",
+    "connect", "file_number", "is_loopback", "listen_tcp", "listen_unix", "peer_host", "peer_uid", "resolve",
+    "unlink_unix", "wait_ready",
 ]  # fmt: skip
 
 AF_INET, AF_INET6, AF_UNIX = _socket.AF_INET, _socket.AF_INET6, _socket.AF_UNIX
@@ -50,16 +53,37 @@ _lookups = 0
 Endpoint = tuple[str, str, int] | tuple[str, str]
 
 
-def connect(endpoint: Any, timeout_seconds: float, keepalive: bool = True) -> Any:
+def connect(
+    endpoint: Any,
+    timeout_seconds: float,
+    keepalive: bool = True,
+    tls: TLSConfig | None = None,
+    server_hostname: str | None = None,
+) -> Any:
     """Open a connection to `("tcp", host, port)` or `("unix", path)` and return the non-blocking socket.
 
-    All addresses of a name share the time.
+    All addresses of a name share the time, and with `tls` so does the handshake; what is returned is a TlsSocket
+    then. The certificate must be for the name in `tls`, else for `server_hostname`, else for the endpoint's host.
 
     Raises:
         TimeoutError: the time is over.
-        ProtocolError: nobody listens there, or the host is unknown.
+        ProtocolError: nobody listens there, the host is unknown, or TLS failed.
+        ConfigurationError: a file that `tls` names cannot be used.
     """
     deadline = time.monotonic() + timeout_seconds
+    if tls is None:
+        return _connect(endpoint, timeout_seconds, deadline, keepalive)
+    if endpoint[0] == "unix":
+        raise ProtocolError(f"connection failed: unix socket {endpoint[1]!r} takes no TLS; leave out tls=")
+    from gpyro._hub.tlssocket import connect_tls  # loads ssl, which only some programs need
+
+    tls.client_context()
+    sock = _connect(endpoint, timeout_seconds, deadline, keepalive)
+    where, host = f"{endpoint[1]} port {endpoint[2]}", tls.server_hostname or server_hostname or endpoint[1]
+    return connect_tls(sock, tls, where, host, deadline, timeout_seconds)
+
+
+def _connect(endpoint: Any, timeout_seconds: float, deadline: float, keepalive: bool) -> Any:
     if endpoint[0] == "unix":
         targets: list[tuple[int, Any]] = [(AF_UNIX, endpoint[1])]
     else:
@@ -89,7 +113,7 @@ def _connect_one(family: int, address: Any, timeout_seconds: float, keepalive: b
             set_options(sock, keepalive)
         code = sock.connect_ex(address)
         if code in (errno.EINPROGRESS, errno.EAGAIN):
-            if not _wait_writable(sock, timeout_seconds):
+            if not wait_ready(sock, 2, timeout_seconds):
                 raise OSError(errno.ETIMEDOUT, os.strerror(errno.ETIMEDOUT))
             code = sock.getsockopt(_socket.SOL_SOCKET, _socket.SO_ERROR)
         if code:
@@ -103,10 +127,11 @@ def _connect_one(family: int, address: Any, timeout_seconds: float, keepalive: b
     return sock
 
 
-def _wait_writable(sock: Any, timeout_seconds: float) -> bool:
+def wait_ready(sock: Any, events: int, timeout_seconds: float) -> bool:
+    """Wait until the socket is readable (1), writable (2) or one of these (3); False when the time is over."""
     hub = current_state().hub
     waiter = Waiter(hub)
-    watcher = hub.loop.io(sock.fileno(), 2)
+    watcher = hub.loop.io(sock.fileno(), events)
     timer = Timer(hub.loop, timeout_seconds, waiter.switch, False)
     try:
         watcher.start(waiter.switch, True)

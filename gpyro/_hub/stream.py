@@ -15,9 +15,12 @@ import sys
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Union
+from typing import TYPE_CHECKING, Any, Union
 
 from gpyro._hub.state import HubState
+
+if TYPE_CHECKING:
+    from gpyro._hub.tlssocket import TlsSocket
 
 __all__ = ["READ_BYTES", "Stream"]
 
@@ -56,13 +59,18 @@ class Stream:
         "_bulk", "_congested", "_failed", "_flush_armed", "_last_timer",
         "_read_bytes", "_read_watcher", "_reading", "_sock",
         "_write_watcher", "closed", "corked",
-        "on_drained", "on_error", "on_readable", "out", "out_bytes", "progress", "seal", "soft_bytes", "state",
+        "on_drained", "on_error", "on_readable", "out", "out_bytes", "progress", "reads_into", "seal",
+        "soft_bytes", "state", "tls",
     )
 
     def __init__(
         self, sock: Any, state: HubState, soft_bytes: int, read_bytes: int = READ_BYTES
     ) -> None:
         self._sock = sock
+        #: The socket itself where TLS is on it.
+        self.tls: TlsSocket | None = sock if getattr(sock, "is_tls", False) else None
+        #: Whether `read_into` may be used; what TLS decrypts at once does not always fit into a view.
+        self.reads_into = self.tls is None
         self.state = state
         self.soft_bytes = soft_bytes
         self._read_bytes = read_bytes
@@ -120,6 +128,8 @@ class Stream:
         try:
             return self._sock.recv(self._read_bytes)  # type: ignore[no-any-return]
         except _WOULD_BLOCK:
+            if self.tls is not None and self.tls.has_unsent():
+                self._await_writable()
             return None
 
     def read_into(self, view: memoryview) -> int | None:
@@ -370,7 +380,20 @@ class Stream:
 
     def _on_writable(self) -> None:
         self._write_watcher.stop()
+        if self.tls is not None and not self._push_tls(self.tls):
+            return
         self.flush()
+
+    def _push_tls(self, tls: TlsSocket) -> bool:
+        """Send what TLS itself has to say; a handshake may have nothing queued here that would carry it along."""
+        try:
+            done = tls.push()
+        except OSError as exc:
+            self._write_failed(exc)
+            return False
+        if not done:
+            self._await_writable()
+        return done
 
     def _write_failed(self, exc: OSError) -> None:
         self._drop_output()
@@ -417,11 +440,6 @@ class Stream:
     def raw_socket(self) -> Any:
         """Return the socket itself, for options and for `connection.sock`."""
         return self._sock
-
-    @property
-    def tls(self) -> Any:
-        """The TLS on it, None where there is none."""
-        return None
 
     def is_unix(self) -> bool:
         """Tell whether it is a unix socket."""

@@ -42,7 +42,7 @@ def free_port() -> int:
 
 def make_environment(storage: Path, **settings: object) -> dict[str, str]:
     """Return an environment with these settings and no others: `ns_port=9191` gives GPYRO_NS_PORT."""
-    environment = {key: value for key, value in os.environ.items() if not key.startswith(("GPYRO_", "PYRO_"))}
+    environment = {key: value for key, value in os.environ.items() if not key.startswith(("GPYRO_", "PYRO"))}
     homes = {str(Path(module.__file__ or "").resolve().parents[1]) for module in (gpyro, gpyro_cli)}
     environment["PYTHONPATH"] = os.pathsep.join(sorted(homes))
     environment["GPYRO_STORAGE"] = str(storage)

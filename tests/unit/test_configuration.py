@@ -10,9 +10,11 @@ from pathlib import Path
 import pytest
 
 from gpyro._configuration.items import (
+    CertificateFile,
     FilePath,
     Flag,
     GroupName,
+    KeyFile,
     OptionalText,
     PyroItems,
     Seconds,
@@ -96,6 +98,39 @@ def test_items_that_are_not_used_have_a_reason_and_are_not_items() -> None:
     assert all(len(reason) > 10 for reason in NOT_USED.values())
 
 
+# -- certificates
+
+
+def test_certificates_lie_below_their_directory_unless_they_are_said_to_lie_elsewhere(tmp_path: Path) -> None:
+    settings = Settings(storage=tmp_path, ssl_key=Path("keys/host.key"), ssl_ca_cert="/etc/plant/ca.pem")
+    assert settings.ssl_certdir == f"{tmp_path}/certs"
+    assert settings.ssl_cert == f"{tmp_path}/certs/host.pem"
+    assert settings.ssl_key == f"{tmp_path}/certs/keys/host.key"
+    assert settings.ssl_ca_cert == "/etc/plant/ca.pem"
+    settings.ssl_certdir = "/run/certs"
+    settings.ssl_key = None
+    assert (settings.ssl_cert, settings.ssl_key) == ("/run/certs/host.pem", None)
+
+
+@pytest.mark.parametrize("variable", ["GPYRO_SSL_CERT", "PYROSSL_CERT"])
+def test_certificate_may_be_given_by_pyros_variable_and_by_our_own(tmp_path: Path, variable: str) -> None:
+    settings = settings_from(tmp_path, **{variable: "plant.pem", "PYRO_SSL_CERT": "other.pem"})
+    assert settings.ssl_cert.endswith("/certs/plant.pem")
+    assert settings.origin("ssl_cert") == f"environment {variable}"
+
+
+def test_our_own_variable_of_a_certificate_is_stronger_than_pyros(tmp_path: Path) -> None:
+    settings = settings_from(tmp_path, GPYRO_SSL_KEY="ours.key", PYROSSL_KEY="old.key", PYROSSL_POSTCONNCHECK="0")
+    assert settings.ssl_key is not None and settings.ssl_key.endswith("/certs/ours.key")
+    assert settings.ssl_postconncheck is False
+
+
+def test_key_that_is_no_path_is_refused() -> None:
+    for value in ("", 5, "a\0b"):
+        with pytest.raises(ConfigurationError, match="or None: the key is in the file ssl_cert"):
+            Settings(ssl_key=value)
+
+
 # -- assigning
 
 
@@ -169,7 +204,7 @@ def test_whole_seconds_become_floats() -> None:
         ("PYRO_PORT", "it is spelled 'port' here"),
         ("multithreaded", "every connection has its greenlets"),
         ("PYRO_MOBILE_CODE", "code never travels"),
-        ("PYROSSL_CERT", "TLSConfig"),
+        ("PYROSSL_CERT", "it is spelled 'ssl_cert' here"),
         ("zzzzzzzz", "`gpyro config` lists them all"),
     ],
 )
@@ -456,14 +491,12 @@ def test_wrong_line_is_named_with_file_number_and_text(tmp_path: Path, text: str
 
 def test_old_pyro_conf_can_be_read_as_it_is(tmp_path: Path) -> None:
     path = write_conf(
-        tmp_path, "PYRO_MULTITHREADED = 1\nPYROSSL_CERT = host.pem\nPYRO_PORT = 7800\n", "Pyro.conf"
+        tmp_path, "PYRO_MULTITHREADED = 1\nPYROSSL_CERT = plant.pem\nPYRO_PORT = 7800\n", "Pyro.conf"
     )
     settings = settings_from(tmp_path, PYRO_CONFIG_FILE=str(path))
     assert settings.port == 7800
-    assert [note.split(" is ")[0] for note in settings.notes()] == [
-        f"{path}, line 1: PYRO_MULTITHREADED",
-        f"{path}, line 2: PYROSSL_CERT",
-    ]
+    assert settings.ssl_cert.endswith("/certs/plant.pem")
+    assert [note.split(" is ")[0] for note in settings.notes()] == [f"{path}, line 1: PYRO_MULTITHREADED"]
 
 
 def test_pyro_conf_in_current_directory_is_not_read(tmp_path: Path) -> None:
@@ -535,4 +568,5 @@ def test_repr_tells_the_state(tmp_path: Path) -> None:
 def test_config_is_the_mutable_settings_of_the_process() -> None:
     assert isinstance(config, Settings)
     kinds = {type(item) for item in ITEMS.values()}
-    assert kinds == {Whole, Seconds, Flag, Text, OptionalText, GroupName, FilePath, StoragePath}
+    paths = (FilePath, StoragePath, CertificateFile, KeyFile)
+    assert kinds == {Whole, Seconds, Flag, Text, OptionalText, GroupName, *paths}

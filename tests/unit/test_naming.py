@@ -374,11 +374,11 @@ def test_name_address_stands_for_the_address_behind_it(
     ns = locate()
     ns.register("pump", URI)
     resolve = seams.resolve_name.get()
-    assert resolve(gpyro.PyroURI("PYRONAME://pump")) == URI
-    assert resolve(gpyro.PyroURI(f"PYRONAME://127.0.0.1:{settings.ns_port}/:Default.pump")) == URI
-    assert resolve(gpyro.PyroURI("PYRONAME://127.0.0.1/pump")) == URI
+    assert resolve(gpyro.PyroURI("PYRONAME://pump"), None) == URI
+    assert resolve(gpyro.PyroURI(f"PYRONAME://127.0.0.1:{settings.ns_port}/:Default.pump"), None) == URI
+    assert resolve(gpyro.PyroURI("PYRONAME://127.0.0.1/pump"), None) == URI
     with pytest.raises(NamingError, match="name not found"):
-        resolve(gpyro.PyroURI("PYRONAME://nothing"))
+        resolve(gpyro.PyroURI("PYRONAME://nothing"), None)
     ns._release()
 
 
