@@ -77,8 +77,8 @@ def codec() -> Seeds:
     fault.__cause__ = KeyError("k")
     values: dict[str, Any] = {
         "point": Point(1, [Point("x")]), "place": Place(1, 2), "colour": [Colour.RED, Colour.GREEN],
-        "plain": plain, "words": Words(["a", (1,)]), "picky": Picky(5), "remote": Remote(3, b"abc"), "fault": fault,
-        "nested": {"a": [1, (2, {3: {4.5}})], "b": b"x", "c": None, "d": True},
+        "plain": plain, "words": Words(["a", (1,)]), "picky": Picky(5), "remote": Remote(3, b"abc"),
+        "fault": fault, "nested": {"a": [1, (2, {3: {4.5}})], "b": b"x", "c": None, "d": True},
         "keys": {(1, 2): {"x"}, 3: frozenset({(4,)}), None: 10**30},
     }  # fmt: skip
     one = Codec(references=Room())
