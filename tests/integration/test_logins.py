@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -285,7 +286,9 @@ class Relay:
         self.seen = {True: b"", False: b""}
 
     def __call__(self, sock: Any) -> None:
-        with gevent.socket.create_connection(("127.0.0.1", self.port)) as other:
+        # Connected by the system's own socket: gevent's asks its thread pool about the address.
+        real = socket.create_connection(("127.0.0.1", self.port))
+        with gevent.socket.socket(fileno=real.detach()) as other:
             pumps = [gevent.spawn(self._pump, sock, other, True), gevent.spawn(self._pump, other, sock, False)]
             try:
                 gevent.joinall(pumps, count=1)
