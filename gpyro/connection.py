@@ -50,6 +50,9 @@ log = logging.getLogger("gpyro.connection")
 #: A peer that takes less in one message could be sent no error text.
 MIN_PEER_LIMIT = 1024
 
+#: What a caller without TLS hears from a port that is for TLS.
+TLS_ONLY = "this port is for TLS; call it by an address that begins with PYROSSL://"
+
 _instance = (-1, b"")
 
 
@@ -494,8 +497,22 @@ class Connection:
         refused = isinstance(exc, hub.TlsError)
         if refused:
             log.warning("! %s: %s", self.addr, exc)
+            self._tell_plain_caller()
         # TLS has said why it ends; a socket closed at once may take that from the peer before it is read.
         self._end(ConnectionClosedError(f"connection lost: {exc.strerror or exc}"), gently=refused)
+
+    def _tell_plain_caller(self) -> None:
+        """Tell a caller without TLS in its own language what is the matter; TLS itself says nothing to it."""
+        tls = self.stream.tls
+        head = tls.first_bytes() if tls is not None else b""
+        if tls is None or not head:
+            return
+        dialect = sniff(head)
+        if dialect is Dialect.NATIVE:
+            body = build_denial(ConnectionDeniedError.SECURITY, TLS_ONLY)
+            tls.send_plain(PREFACE + HEADER.pack(FrameType.DENY, 0, 0, 0, len(body), 0) + body)
+        else:
+            tls.send_plain(build_farewell(dialect))
 
     def _broken(self, exc: RemoteProtocolError) -> None:
         if self.machine.side is Side.CLIENT and self.peer is None:
