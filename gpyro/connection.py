@@ -9,18 +9,19 @@ The debug log of a connection reads as a dialogue: `<` in, `>` out, `=` state, `
 from __future__ import annotations
 
 import logging
-import os
+import time
 from collections.abc import Callable, Sequence
 from contextvars import Context
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from gpyro import hub
 from gpyro._connection.calling import METHOD, Calling, NotStarted
 from gpyro._connection.liveness import Liveness
+from gpyro._connection.opening import Opening
 from gpyro._connection.references import Exports
 from gpyro._connection.serving import ERROR, ONEWAY, REPLY, REQUEST, Serving
 from gpyro._connection.tuning import Tuning
-from gpyro._version import __version__
+from gpyro.access import LET_IN
 from gpyro.errors import (
     ConnectionClosedError,
     ConnectionDeniedError,
@@ -30,10 +31,9 @@ from gpyro.errors import (
 )
 from gpyro.objects import Method
 from gpyro.serializers import Codec
-from gpyro.wire.hello import Field, Greeting, build_denial, parse_denial
+from gpyro.wire.hello import FEATURES, Greeting
 from gpyro.wire.native import (
     HEADER,
-    PREFACE,
     Frame,
     FrameType,
     Machine,
@@ -41,27 +41,13 @@ from gpyro.wire.native import (
     State,
     build_extras,
 )
-from gpyro.wire.sniff import Dialect, build_farewell, describe, sniff
+
+if TYPE_CHECKING:
+    from gpyro.auth import Credentials
 
 __all__ = ["METHOD", "Connection", "Handler", "NotStarted", "Tuning"]
 
 log = logging.getLogger("gpyro.connection")
-
-#: A peer that takes less in one message could be sent no error text.
-MIN_PEER_LIMIT = 1024
-
-#: What a caller without TLS hears from a port that is for TLS.
-TLS_ONLY = "this port is for TLS; call it by an address that begins with PYROSSL://"
-
-_instance = (-1, b"")
-
-
-def instance_id() -> bytes:
-    """Return 16 random bytes that name this process for its life."""
-    global _instance
-    if _instance[0] != os.getpid():
-        _instance = (os.getpid(), os.urandom(16))
-    return _instance[1]
 
 
 class Handler(Protocol):
@@ -75,8 +61,8 @@ class Handler(Protocol):
         """Return what a request is for; may remember it in `methods` under `target`."""
         ...
 
-    def greet(self, connection: Connection, greeting: Greeting) -> tuple[int, str] | None:
-        """Let a caller in (None), or deny it with a reason code and a text."""
+    def admit(self, connection: Connection, greeting: Greeting, hello: Frame) -> None:
+        """Decide about a caller, now or later: `welcome` it, `deny` it, or `challenge` it first."""
         ...
 
     def offload(self, context: Context, function: Callable[..., Any], args: Any, kwargs: Any) -> Any:
@@ -103,17 +89,18 @@ class Handler(Protocol):
 class Connection:
     """A connection of gpyro's own wire.
 
-    `addr` is the peer's address, `identity` who it has proved to be (None without authentication). Validators
-    may put attributes of their own on it.
+    `addr` is the peer's address, `identity` who it has proved to be (None without authentication), `roles` what
+    that one has, `principals` both and "*". Validators may put attributes of their own on it; while one decides,
+    `login` is what is under way.
 
     Resources: closed by whoever opened or accepted it; ends with its thread.
     Errors: what breaks it fails all calls that wait and is kept in `closed_by`.
     """
 
     __slots__ = (
-        "__dict__", "__weakref__", "_continue", "_goaway_last", "_head", "_liveness", "addr", "calls",
-        "closed_by", "codec", "exports", "going_away", "handler", "identity", "machine", "paused", "peer",
-        "serving", "state", "stream", "tuning", "wheel_slot",
+        "__dict__", "__weakref__", "_continue", "_goaway_last", "_liveness", "addr", "calls", "closed_by",
+        "codec", "exports", "features", "going_away", "handler", "identity", "login", "machine", "opening",
+        "paused", "principals", "roles", "serving", "state", "stream", "tuning", "wheel_slot",
     )  # fmt: skip
 
     def __init__(self, sock: Any, side: Side, handler: Handler) -> None:
@@ -123,12 +110,17 @@ class Connection:
         self.stream = hub.Stream(sock, self.state, self.tuning.output_soft_bytes, self.tuning.turn_bytes)
         self.addr = self.stream.peer_name() or "unix socket"
         self.identity: str | None = None
+        self.roles: frozenset[str] = frozenset()
+        self.principals = LET_IN
+        self.login: Any = None
+        #: What this side understands, for the greeting.
+        self.features = int(FEATURES)
+        self.opening = Opening(self, side is Side.SERVER)
         self.machine = Machine(side, self.tuning.wire, self.state.take_buffer, self.state.give_buffer)
         self.exports = Exports(self, self.tuning.max_exports)
         self.codec = Codec(self.tuning.codec, self.exports)
         self.calls = Calling(self, 1 if side is Side.CLIENT else 2)
         self.serving = Serving(self, handler, 1 if side is Side.SERVER else 0)
-        self.peer: Greeting | None = None
         self.closed_by: Exception | None = None
         #: True once either side has said that it takes no more calls.
         self.going_away = False
@@ -136,7 +128,6 @@ class Connection:
         self.paused = False
         self.wheel_slot = -1
         self._goaway_last: int | None = None
-        self._head: bytes | None = b"" if side is Side.SERVER else None
         self._continue: hub.Timer | None = None
         self._liveness = Liveness(self)
         self.stream.on_readable = self._on_readable
@@ -155,39 +146,72 @@ class Connection:
     # -- opening ---------------------------------------------------------------------------------------------
 
     @classmethod
-    def open(cls, endpoint: tuple[Any, ...], handler: Handler, timeout_seconds: float | None = None) -> Connection:
+    def open(
+        cls, endpoint: tuple[Any, ...], handler: Handler, timeout_seconds: float | None = None, *,
+        credentials: Credentials | None = None, uri: Any = None, tls: Any = None,
+    ) -> Connection:  # fmt: skip
         """Connect to an endpoint and say hello; the first requests leave together with it.
+
+        With credentials it returns when both sides have proved who they are, and nothing leaves before.
+
+        Args:
+            uri: the address that leads there, for a validator.
+            tls: a TLSConfig, where the endpoint speaks TLS.
 
         Raises:
             ProtocolError: nobody listens there. TimeoutError: no answer in time.
+            ConnectionDeniedError: the server does not let us in, or cannot prove who it is.
         """
         tuning = handler.tuning
         seconds = tuning.connect_timeout_seconds if timeout_seconds is None else timeout_seconds
-        self = cls(hub.connect(endpoint, seconds, tuning.keepalive), Side.CLIENT, handler)
-        self._say(FrameType.HELLO, self._greeting().build())
+        until = None if timeout_seconds is None else time.monotonic() + timeout_seconds
+        self = cls(hub.connect(endpoint, seconds, tuning.keepalive, tls), Side.CLIENT, handler)
+        if credentials is not None and credentials.refuses(self.certificate):
+            self.close()
+            raise ConnectionDeniedError(
+                f"security reasons: this proxy's validator does not accept the certificate of {self.addr}",
+                ConnectionDeniedError.SECURITY,
+            )
+        if credentials is None or not credentials.wants_login():
+            self.opening.hello()
+        else:
+            self.opening.log_in(credentials, uri, until)
         return self
 
     @classmethod
     def accept(cls, sock: Any, handler: Handler) -> Connection:
-        """Take an accepted socket; the peer has handshake_timeout_seconds to say hello."""
+        """Take an accepted socket; the peer has handshake_timeout_seconds to say hello, and to log in."""
         return cls(sock, Side.SERVER, handler)
 
-    def _greeting(self) -> Greeting:
-        return Greeting(
-            runs=self.state.runs(),
-            heartbeat_seconds=int(self.tuning.heartbeat_seconds),
-            max_message_bytes=self.tuning.wire.max_message_bytes,
-            instance=instance_id(),
-            fields={Field.AGENT: f"gpyro/{__version__}".encode()},
-        )
-
-    def _say(self, kind: FrameType, body: bytes) -> None:
-        """Send this side's first frame, behind the preface."""
-        self.machine.sending(kind)
-        log.debug("> %s %s", kind.name, self.addr)
-        self.stream.write(PREFACE + HEADER.pack(kind, 0, 0, 0, len(body), 0) + body)
-
     # -- what others ask -------------------------------------------------------------------------------------
+
+    @property
+    def peer(self) -> Greeting | None:
+        """What the other side has told of itself; None before it has."""
+        return self.opening.peer
+
+    @property
+    def certificate(self) -> Any:
+        """The peer's certificate, as Python's `getpeercert` returns it; None without TLS, or where it has none."""
+        return None if self.stream.tls is None else self.stream.tls.peer_certificate()
+
+    def binding(self) -> bytes:
+        """Return SHA-256 of the server's certificate, empty without TLS."""
+        return b"" if self.stream.tls is None else self.stream.tls.binding()
+
+    def is_encrypted(self) -> bool:
+        """Tell whether it is inside TLS."""
+        return self.stream.tls is not None
+
+    def certified_identity(self) -> str | None:
+        """Return whom the peer's certificate names, `certificate:NAME`; None where it has shown none."""
+        name = None if self.stream.tls is None else self.stream.tls.peer_name()
+        return f"certificate:{name}" if name else None
+
+    def is_protected(self) -> bool:
+        """Tell whether nobody on the way can change what is said: TLS, sealed frames, or a unix socket."""
+        stream = self.stream
+        return stream.tls is not None or stream.seal is not None or stream.is_unix()
 
     def is_open(self) -> bool:
         """Tell whether new calls may be sent."""
@@ -288,8 +312,8 @@ class Connection:
                     self._end(ConnectionClosedError("connection lost: the peer closed it"))
                 return
             self._liveness.bytes_in += len(data)
-            if self._head is not None:
-                data = self._sniff(data)
+            if self.opening.is_sniffing():
+                data = self.opening.sniff(data)
             machine.receive_data(data)
         elif not self._read_large(view):
             return
@@ -349,64 +373,22 @@ class Connection:
         if self._continue is None:
             self._continue = self.state.later(0.0, self.resume)
 
-    def _sniff(self, data: bytes) -> bytes:
-        """Look at who is calling; hands the bytes on once that is known to be gpyro."""
-        assert self._head is not None
-        head = self._head + data
-        dialect = sniff(head)
-        if dialect is Dialect.UNDECIDED:
-            self._head = head
-            return b""
-        self._head = None
-        if dialect is Dialect.NATIVE:
-            return head
-        log.warning("! %s: %s", self.addr, describe(dialect))
-        farewell = build_farewell(dialect)
-        if farewell:
-            self.stream.write(farewell)
-        self._end(RemoteProtocolError(describe(dialect)), gently=True)
-        return b""
-
     # -- frames about the connection itself ------------------------------------------------------------------
 
     def _control(self, frame: Frame) -> None:
-        kind, _, request_id, _, body, _, _ = frame
+        kind, request_id = frame[0], frame[2]
         log.debug("< %s %s", FrameType(kind).name, self.addr)
         if kind == FrameType.PING:
             self._write_control(FrameType.PONG, request_id)
         elif kind == FrameType.CANCEL:
             self.serving.cancel(request_id, "its caller gave up")
-        elif kind == FrameType.HELLO:
-            self._decide(Greeting.parse(bytes(body)))
-        elif kind == FrameType.WELCOME:
-            self._meet(Greeting.parse(bytes(body)))
-            self.calls.ready()
-        elif kind == FrameType.DENY:
-            code, reason = parse_denial(bytes(body))
-            self._end(ConnectionDeniedError(reason, code))
+        elif kind < FrameType.REQUEST:
+            self.opening.take(frame)
         elif kind == FrameType.GOAWAY:
             self.going_away = True
             self._goaway_last = request_id
             self.calls.fail_later(request_id)
             self.calls_ended()
-
-    def _decide(self, greeting: Greeting) -> None:
-        self._meet(greeting)
-        denial = self.handler.greet(self, greeting)
-        if denial is None:
-            self._say(FrameType.WELCOME, self._greeting().build())
-            return
-        log.info("! %s denied: %s", self.addr, denial[1])
-        self._say(FrameType.DENY, build_denial(*denial))
-        self._end(ConnectionDeniedError(denial[1], denial[0]), gently=True)
-
-    def _meet(self, greeting: Greeting) -> None:
-        if 0 < greeting.max_message_bytes < MIN_PEER_LIMIT:
-            raise RemoteProtocolError(
-                f"{self.addr} takes messages of {greeting.max_message_bytes} bytes only, "
-                f"at least {MIN_PEER_LIMIT} are needed"
-            )
-        self.peer = greeting
 
     def _write_control(self, kind: int, request_id: int = 0, body: bytes = b"") -> None:
         if self.closed_by is None:
@@ -452,9 +434,9 @@ class Connection:
         """Close at once; calls that wait fail."""
         self._end(error or ConnectionClosedError("connection lost: it was closed on this side"))
 
-    def close_gently(self) -> None:
+    def close_gently(self, error: Exception | None = None) -> None:
         """Close when everything queued has been sent; calls that wait fail."""
-        self._end(ConnectionClosedError("connection lost: it was closed on this side"), gently=True)
+        self._end(error or ConnectionClosedError("connection lost: it was closed on this side"), gently=True)
 
     def retire(self) -> None:
         """Begin no more calls here, and close when those that are under way have ended."""
@@ -497,22 +479,9 @@ class Connection:
         refused = isinstance(exc, hub.TlsError)
         if refused:
             log.warning("! %s: %s", self.addr, exc)
-            self._tell_plain_caller()
+            self.opening.refuse_plain()
         # TLS has said why it ends; a socket closed at once may take that from the peer before it is read.
         self._end(ConnectionClosedError(f"connection lost: {exc.strerror or exc}"), gently=refused)
-
-    def _tell_plain_caller(self) -> None:
-        """Tell a caller without TLS in its own language what is the matter; TLS itself says nothing to it."""
-        tls = self.stream.tls
-        head = tls.first_bytes() if tls is not None else b""
-        if tls is None or not head:
-            return
-        dialect = sniff(head)
-        if dialect is Dialect.NATIVE:
-            body = build_denial(ConnectionDeniedError.SECURITY, TLS_ONLY)
-            tls.send_plain(PREFACE + HEADER.pack(FrameType.DENY, 0, 0, 0, len(body), 0) + body)
-        else:
-            tls.send_plain(build_farewell(dialect))
 
     def _broken(self, exc: RemoteProtocolError) -> None:
         if self.machine.side is Side.CLIENT and self.peer is None:
@@ -535,6 +504,8 @@ class Connection:
         else:
             self.stream.close()
         self.state.unwatch(self)
+        if self.opening.handshake is not None:
+            self.opening.handshake.wake()
         self.calls.fail_all(self._goaway_last)
         self.serving.caller_gone()
         self.exports.clear()

@@ -7,16 +7,19 @@ hub refers to the Daemon itself, so one that nobody references any more unregist
 
 from __future__ import annotations
 
+import copy
 import weakref
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gpyro import hub, seams
 from gpyro._daemon.beginnings import initClient, initServer, settings_text
+from gpyro._daemon.guarding import checked_tls, checked_validator, is_guarded
 from gpyro._daemon.listening import listen, unix_path_of, warn_if_open
 from gpyro._daemon.registry import DAEMON_ID, INTERNAL_NAME, Registry
 from gpyro._daemon.service import Service
+from gpyro.access import EVERYBODY, Allow, parse_rules
 from gpyro.configuration import Settings
 from gpyro.configuration import config as process_config
 from gpyro.errors import DaemonError, NamingError, ProtocolError, PyroError
@@ -25,6 +28,10 @@ from gpyro.names import Reason
 from gpyro.objects import ObjBase
 from gpyro.uri import PyroURI, build_unix_address
 
+if TYPE_CHECKING:
+    from gpyro.auth import DefaultConnValidator
+    from gpyro.hub import TLSConfig
+
 __all__ = ["DAEMON_ID", "Daemon", "initClient", "initServer"]
 
 
@@ -32,18 +39,26 @@ class Daemon:
     """Makes objects reachable and serves calls to them.
 
     Args:
-        protocol: "PYRO".
+        protocol: "PYRO", or "PYROSSL" for TLS.
         host: the address to bind; empty is the configured one, which by default is this machine's loopback.
             `./u:/path/of/socket` is a unix socket.
         port: where to listen; None and 0 are the configured port. The next `port_range` ports are tried too.
         norange: take exactly this port; together with port=0, one of the system's choice.
         publishhost: the host that addresses name, where it is not the bound one.
         config: settings for this daemon; the process's by default.
+        tls: a TLSConfig for "PYROSSL"; by default the one that the settings ssl_* describe.
         insecure_no_auth: listen beyond this machine although anybody there may call.
         offload_all: run every method in a native thread of a bounded pool.
+        identifications: who may call, as in `setAllowedIdentifications`.
+        validator: what decides about new connections, as in `setNewConnectionValidator`.
+        allow: who may do what with every object that is connected without an `allow` of its own, and with
+            this daemon's own object, of which `ping` and `resolve` are always for everybody; see `connect`.
+            Its names are not checked, as it is for many objects. None lets everybody use everything.
 
     Raises:
-        DaemonError: the port is taken, or the address is open to others without `insecure_no_auth`.
+        DaemonError: the port is taken, or the address is open to others and nobody has to identify himself, or
+            `allow` is malformed.
+        ConfigurationError: the TLSConfig's files are not right.
 
     Resources: `shutdown()` ends it, as do leaving its `with` block and dropping the last reference to it.
     Errors: those of a method go to its caller; those of a connection end that connection. Both are logged.
@@ -53,23 +68,31 @@ class Daemon:
 
     def __init__(
         self, protocol: str = "PYRO", host: str = "", port: int | None = None, norange: bool = False,
-        publishhost: str | None = None, *, config: Settings | None = None, tls: object = None,
+        publishhost: str | None = None, *, config: Settings | None = None, tls: TLSConfig | None = None,
         insecure_no_auth: bool = False, offload_all: bool = False,
+        identifications: Sequence[object] | None = None, validator: DefaultConnValidator | None = None,
+        allow: Allow | None = None,
     ) -> None:  # fmt: skip
-        if protocol != "PYRO" or tls is not None:
-            raise DaemonError(
-                f"couldn't start the daemon: protocol {protocol!r} is not part of this version; use PYRO"
-            )
+        rules = parse_rules(allow)
         settings = config or process_config.snapshot()
         self.protocol = protocol
         self._unix_path = unix_path_of(host or settings.host)
-        sock, self.hostname, self.port = listen(
-            host or settings.host, port, norange, settings, insecure_no_auth, self._unix_path
-        )
+        tls = checked_tls(protocol, tls, settings, self._unix_path)
+        validator = checked_validator(validator, identifications)
+        self._insecure = insecure_no_auth
+        sock, self.hostname, self.port, self._local = listen(
+            host or settings.host, port, norange, settings, insecure_no_auth, self._unix_path,
+            is_guarded(validator, tls),
+        )  # fmt: skip
         self._published = publishhost or settings.publishhost or self.hostname
         self._service = Service(sock, settings, offload_all, self._unix_path)
+        self._service.daemon = weakref.ref(self)
+        self._service.tls = tls
+        self._use_validator(validator)
         self._registry = self._service.registry
+        self._registry.rules = None if rules is None else rules.granting(EVERYBODY, ("ping", "resolve"))
         self._registry.connect(_DaemonObject(self._registry), DAEMON_ID, INTERNAL_NAME)
+        self._registry.rules = rules
         self._finalizer = weakref.finalize(self, self._service.end_unreferenced)
         # At the end of the process the service looks after itself.
         self._finalizer.atexit = False
@@ -86,7 +109,7 @@ class Daemon:
 
     def connect(
         self, obj: object, name: str | None = None, *, attributes: Iterable[str] | None = None,
-        allow: object = None,
+        allow: Allow | None = None,
     ) -> PyroURI:  # fmt: skip
         """Make an object reachable, and register it with the name server under `name` if one is given.
 
@@ -96,19 +119,23 @@ class Daemon:
                 server.
             attributes: names of data attributes that an AttrProxy may read and write; an ObjBase subclass
                 has all its public ones without this.
+            allow: {identity or role: {names}}; "*" in place of a role is everybody who was let in. A name is
+                that of a method or of an attribute to read, "name=" one to write, "*" every method. What is
+                granted to nobody is denied. None leaves the object the rules that it has, or the daemon's.
 
         Returns:
             The address of the object.
 
         Raises:
             NamingError: the name is malformed or taken; the object is not connected then.
-            DaemonError: the object is connected to another daemon, or this one has ended.
+            DaemonError: the object is connected to another daemon, this one has ended, or `allow` is malformed
+                or names what the object does not have.
         """
         return self._connect(obj, name, attributes, allow, persistent=False)
 
     def connectPersistent(
         self, obj: object, name: str | None = None, *, attributes: Iterable[str] | None = None,
-        allow: object = None,
+        allow: Allow | None = None,
     ) -> PyroURI:  # fmt: skip
         """Like `connect`, for a name that stays when this daemon ends, with the id that it had before.
 
@@ -117,10 +144,10 @@ class Daemon:
         return self._connect(obj, name, attributes, allow, persistent=True)
 
     def _connect(
-        self, obj: object, name: str | None, attributes: Iterable[str] | None, allow: object, persistent: bool
-    ) -> PyroURI:
-        if allow is not None:
-            raise DaemonError("allow= needs callers with an identity, which this version does not have")
+        self, obj: object, name: str | None, attributes: Iterable[str] | None, allow: Allow | None,
+        persistent: bool,
+    ) -> PyroURI:  # fmt: skip
+        rules = parse_rules(allow)
         self._service.check_alive()
         target = obj
         if not isinstance(obj, ObjBase):
@@ -130,11 +157,14 @@ class Daemon:
         is_new = target.daemon is None
         if persistent and name:
             self._take_former_id(target, name)
-        self._registry.connect(target, target.GUID(), name, attributes, persistent)
+        entry = self._registry.connect(target, target.GUID(), name, attributes, persistent, rules)
         target.daemon = self
         uri = self.uri_of(target)
         if name:
             self._register(target, name, uri, persistent, is_new)
+        if rules is not None:
+            # Those of an object that was here already change only once nothing can fail any more.
+            entry.apply(rules)
         return uri
 
     def _take_over(self, target: ObjBase) -> None:
@@ -238,7 +268,7 @@ class Daemon:
     def uri_of(self, obj: ObjBase) -> PyroURI:
         """Return the address of a connected object."""
         host = build_unix_address(self._unix_path) if self._unix_path else self._published
-        return PyroURI(host, obj.GUID(), None if self._unix_path else self.port, "PYRO")
+        return PyroURI(host, obj.GUID(), None if self._unix_path else self.port, self.protocol)
 
     # -- serving ---------------------------------------------------------------------------------------------
 
@@ -313,25 +343,71 @@ class Daemon:
             raise TypeError(f"setInitTLS takes a function, not {initTLS!r}")
         self._service.init_storage = initTLS
 
-    def setAllowedIdentifications(self, ids: object) -> None:
-        """Let in only who proves one of these; refused, as this version cannot tell who calls.
+    # -- who may call ----------------------------------------------------------------------------------------
+
+    def setAllowedIdentifications(self, ids: Sequence[object] | None) -> None:
+        """Let in only who proves that it has one of these; connections that are open stay.
+
+        Args:
+            ids: passphrases (text or bytes), which give callers the identities `passphrase:1`, `passphrase:2` and
+                so on, and keys or verifiers of `gpyro.auth`, which give them their own; for a validator with a
+                `mungeIdent` whatever that takes. None lets everybody in, an empty list nobody.
 
         Raises:
-            DaemonError: always, unless `ids` is None.
-        """
-        if ids is not None:
-            raise DaemonError(
-                "identifications need authentication, which this version does not have; "
-                "bind to this machine, or use a unix socket, which only its own user can reach"
-            )
+            TypeError, ValueError: `ids` is no list, or one of them is nothing to log in with.
+            DaemonError: others than this machine reach the daemon, and nobody would have to identify himself.
 
-    def setNewConnectionValidator(self, validator: object) -> None:
-        """Ask a validator about new connections; refused, see `setAllowedIdentifications`.
+        Source: Pyro 3 manual, chapter 9, "Connection Authentication".
+        """
+        current = self._service.entrance.validator
+        if current is None:
+            self._use_validator(checked_validator(None, ids))
+            return
+        # A copy, so that a refused list changes nothing.
+        changed = copy.copy(current)
+        changed.setAllowedIdentifications(ids)
+        self._check_guarded(changed)
+        current.setAllowedIdentifications(ids)
+        self._use_validator(current)
+
+    def setNewConnectionValidator(self, validator: DefaultConnValidator) -> None:
+        """Let a validator decide about new connections.
 
         Raises:
-            DaemonError: always, unless `validator` is None.
+            TypeError: it is no DefaultConnValidator.
+            DaemonError: others than this machine reach the daemon, and nobody would have to identify himself.
         """
-        self.setAllowedIdentifications(validator)
+        if validator is None:
+            raise TypeError("validator must be specialization of DefaultConnValidator, not None")
+        self._use_validator(checked_validator(validator, None))
+
+    def set_roles(self, roles: Mapping[str, Iterable[str]]) -> None:
+        """Give identities roles, for the rules of `allow=`; holds for connections that come.
+
+        Args:
+            roles: identity to names of roles: `{"press-4": ["operator"], "passphrase:1": ["reader"]}`. A caller
+                with a certificate has the identity `certificate:NAME`.
+
+        Raises:
+            TypeError, ValueError: a role is no name.
+        """
+        self._service.entrance.set_roles(roles)
+
+    def _use_validator(self, validator: DefaultConnValidator | None) -> None:
+        self._check_guarded(validator)
+        entrance = self._service.entrance
+        entrance.validator = validator
+        if validator is not None and validator.identifications is not None:
+            # Now, and not when the first caller waits for it.
+            entrance.accounts()
+
+    def _check_guarded(self, validator: DefaultConnValidator | None) -> None:
+        if self._local or self._insecure or is_guarded(validator, self._service.tls):
+            return
+        raise DaemonError(
+            f"the daemon on {self.hostname} is open to others than this machine, and nobody would have to "
+            "identify himself any more; give a list of identifications, which may be empty"
+        )
 
     def getLocalStorage(self) -> Any:
         """Return the storage of the running call's connection; `.caller` is the connection.

@@ -15,7 +15,7 @@ from typing import Any
 
 from gpyro.daemon import Daemon
 from gpyro.errors import NamingError
-from gpyro.naming import NameServerLocator, NameServerStarter
+from gpyro.naming import NameServerStarter, as_identifications, find_name_server
 from gpyro.objects import ObjBase
 from gpyro.util import escape_controls, run_command
 
@@ -56,7 +56,7 @@ class EchoServer(ObjBase):
 
 def serve(
     host: str | None = None, port: int | None = None, *, naming: bool = False, nameserver: bool = False,
-    verbose: bool = False, insecure_no_auth: bool = False,
+    verbose: bool = False, insecure_no_auth: bool = False, identification: object = None,
 ) -> None:  # fmt: skip
     """Run the echo server until SIGTERM or ctrl-C.
 
@@ -67,6 +67,8 @@ def serve(
         nameserver: start a name server in this process and register with it.
         verbose: print each call.
         insecure_no_auth: listen beyond this machine although anybody may call.
+        identification: what callers have to prove themselves with, those of the name server started here too: a
+            passphrase, a key, or a list of identifications.
 
     Raises:
         NamingError: there is no name server, or a server of that name is registered there.
@@ -76,25 +78,32 @@ def serve(
     """
     starter = None
     if nameserver:
-        starter = NameServerStarter()
+        starter = NameServerStarter(identification)
         starter.initialize(host, insecure_no_auth=insecure_no_auth)
     try:
-        with Daemon(host=host or "", port=port, insecure_no_auth=insecure_no_auth) as daemon:
-            _serve_with(daemon, starter, naming, verbose)
+        allowed = as_identifications(identification)
+        with Daemon(
+            host=host or "", port=port, insecure_no_auth=insecure_no_auth, identifications=allowed
+        ) as daemon:
+            _serve_with(daemon, starter, naming, verbose, identification)
     finally:
         if starter is not None:
             starter.shutdown()
     print("echoserver stopped.", flush=True)
 
 
-def _serve_with(daemon: Daemon, starter: NameServerStarter | None, naming: bool, verbose: bool) -> None:
+def _serve_with(
+    daemon: Daemon, starter: NameServerStarter | None, naming: bool, verbose: bool, identification: object
+) -> None:
     print("Starting gpyro's built-in test echo server.")
+    if identification is not None:
+        print("requiring connection authentication.")
     if starter is not None:
         daemon.useNameServer(starter.ns)
         print(f"using name server at {starter.uri}")
         starter.handleRequests(0)
     elif naming:
-        ns = NameServerLocator().getNS()
+        ns = find_name_server(identification)
         daemon.useNameServer(ns)
         print(f"using name server at {ns.URI}")
     else:

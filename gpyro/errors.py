@@ -6,6 +6,7 @@
     +-- SerializationError          caller: a value cannot travel (also a TypeError)
     +-- ConfigurationError          caller: a setting has a value that it cannot have (also a ValueError)
     +-- DaemonError                 caller: a daemon is used in a way it does not allow
+    +-- AccessDeniedError           caller: it may not do that here; whoever runs the server can allow it
     +-- NoModuleError               peer:   a class that this side does not know
     +-- RemoteError                 peer:   the remote object raised something this side has no class for
     +-- ServerBusyError             peer:   it refused the call unstarted, try again later
@@ -25,6 +26,7 @@ Names that Pyro 3 has keep their place under each other. Source: Pyro 3 manual, 
 from __future__ import annotations
 
 __all__ = [
+    "AccessDeniedError",
     "CallCancelled",
     "ConfigurationError",
     "ConnectionClosedError",
@@ -76,6 +78,13 @@ class ConfigurationError(PyroError, ValueError):
 
 class DaemonError(PyroError):
     """A daemon cannot start, or is used in a way that it does not allow."""
+
+
+class AccessDeniedError(PyroError):
+    """No rule lets this caller do that; nothing of the call was run.
+
+    The message names who called, what for, and how it can be granted.
+    """
 
 
 class NoModuleError(PyroError):

@@ -12,7 +12,7 @@ from gevent._hub_local import get_hub_if_exists
 
 from gpyro._hub.bridge import Bridge
 from gpyro._hub.listener import Listener
-from gpyro._hub.offload import OffloadPool
+from gpyro._hub.offload import OffloadPool, compute
 from gpyro._hub.process import Signals, at_exit, flush_at_exit
 from gpyro._hub.sockets import (
     connect,
@@ -20,6 +20,7 @@ from gpyro._hub.sockets import (
     is_loopback,
     listen_tcp,
     listen_unix,
+    peer_host,
     peer_uid,
     resolve,
     unlink_unix,
@@ -58,6 +59,7 @@ __all__ = [
     "accept_tls",
     "at_exit",
     "call_in_hub",
+    "compute",
     "connect",
     "current_state",
     "file_number",
@@ -71,6 +73,7 @@ __all__ = [
     "join_thread",
     "listen_tcp",
     "listen_unix",
+    "peer_host",
     "peer_uid",
     "resolve",
     "run_in_hub_of",

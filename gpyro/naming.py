@@ -4,8 +4,9 @@
     ns.register("our_object", uri)            # :Default.our_object
     ns.resolve(":Default.our_object")
 
-`_naming/server` keeps the names, `_naming/client` is the caller's side and finds the server, `_naming/starter`
-runs one, `_naming/urifile` is the file that tells where it runs. `python -m gpyro.naming` is `gpyro ns`.
+`_naming/server` keeps the names, `_naming/rights` says who may look at and change them, `_naming/client` is the
+caller's side and finds the server, `_naming/starter` runs one, `_naming/urifile` is the file that tells where it
+runs. `python -m gpyro.naming` is `gpyro ns`.
 
 Source: Pyro 3 manual, chapter 5.
 """
@@ -13,12 +14,23 @@ Source: Pyro 3 manual, chapter 5.
 from __future__ import annotations
 
 from gpyro import seams
-from gpyro._naming.client import NameServerLocator, NameServerProxy, resolve_uri
+from gpyro._naming.client import NameServerLocator, NameServerProxy, find_name_server, resolve_uri
+from gpyro._naming.rights import Rights, parse_rights
 from gpyro._naming.server import NAMESERVER_NAME, NameServer
-from gpyro._naming.starter import NameServerStarter
+from gpyro._naming.starter import NameServerStarter, as_identifications
 from gpyro.util import run_command
 
-__all__ = ["NAMESERVER_NAME", "NameServer", "NameServerLocator", "NameServerProxy", "NameServerStarter"]
+__all__ = [
+    "NAMESERVER_NAME",
+    "NameServer",
+    "NameServerLocator",
+    "NameServerProxy",
+    "NameServerStarter",
+    "Rights",
+    "as_identifications",
+    "find_name_server",
+    "parse_rights",
+]
 
 seams.resolve_name.fill(resolve_uri)
 

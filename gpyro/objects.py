@@ -76,14 +76,18 @@ def cancellable(method: F) -> F:
 
 
 class Method:
-    """One callable name of one object."""
+    """One callable name of one object.
 
-    __slots__ = ("cancellable", "function", "idempotent", "name", "offload", "oneway", "owner")
+    `allowed` are the principals that may call it (`gpyro.access`), or None: everybody may.
+    """
+
+    __slots__ = ("allowed", "cancellable", "function", "idempotent", "name", "offload", "oneway", "owner")
 
     def __init__(self, function: Callable[..., Any], name: str, owner: object, marks: Iterable[str] = ()) -> None:
         self.function = function
         self.name = name
         self.owner = owner
+        self.allowed: frozenset[str] | None = None
         self.oneway = "oneway" in marks
         self.offload = "offload" in marks
         self.idempotent = "idempotent" in marks
@@ -156,6 +160,21 @@ class Table:
         if _is_code(getattr(type(holder), name, None)) or _is_code(getattr(holder, "__dict__", {}).get(name)):
             raise AttributeError(self._refusal(name, "data attribute"))
         setattr(holder, name, value)
+
+    def attribute_names(self) -> frozenset[str]:
+        """Return the data attributes for the outside as far as they are known now; no property is asked."""
+        if self._attributes_of is None:
+            return frozenset()
+        if self._attribute_names is not None:
+            return self._attribute_names
+        items: dict[str, Any] = {}
+        for cls in reversed(type(self._attributes_of).__mro__):
+            items.update(vars(cls))
+        items.update(getattr(self._attributes_of, "__dict__", {}))
+        return frozenset(
+            name for name, item in items.items()
+            if not name.startswith("_") and name not in self._hidden_names and not _is_code(item)
+        )  # fmt: skip
 
     def _holder(self, name: str) -> object:
         allowed = self._attribute_names

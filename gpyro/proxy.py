@@ -8,7 +8,7 @@ looking whether it has a method, never goes over the network.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gpyro import hub, seams
 from gpyro._proxy.core import Core, run_callbacks
@@ -16,6 +16,10 @@ from gpyro.configuration import Settings
 from gpyro.connection import METHOD, Connection, NotStarted
 from gpyro.errors import PyroError, TimeoutError, URIError
 from gpyro.uri import PyroURI
+
+if TYPE_CHECKING:
+    from gpyro.auth import DefaultConnValidator
+    from gpyro.hub import TLSConfig
 
 __all__ = ["AttrProxy", "Proxy", "RemoteMethod", "getAttrProxyForURI", "getProxyForURI", "run_callbacks"]
 
@@ -84,6 +88,7 @@ class Proxy:
     Args:
         uri: a PyroURI, or the text of one: PYRO, PYRONAME or PYROLOC.
         config: settings for this proxy; the process's by default.
+        tls: how to speak TLS with a PYROSSL or PYROLOCSSL address; by default as the settings ssl_* say.
 
     Raises:
         URIError: the text is not an address.
@@ -93,9 +98,12 @@ class Proxy:
 
     _gpyro_by_reference_ = True
 
-    def __init__(self, uri: PyroURI | str, *, config: Settings | None = None) -> None:
+    def __init__(
+        self, uri: PyroURI | str, *, config: Settings | None = None, tls: TLSConfig | None = None
+    ) -> None:
         parsed = uri if isinstance(uri, PyroURI) else PyroURI(uri)
-        self.__dict__["_core"] = Core(parsed, config)
+        core = self.__dict__["_core"] = Core(parsed, config)
+        core.tls = tls
         self.__dict__["objectID"] = parsed.objectID
 
     @property
@@ -133,8 +141,39 @@ class Proxy:
         self.__dict__["_core"].timeout = float(timeout) if timeout else None
 
     def _setIdentification(self, ident: object) -> None:
-        """Prove who we are with `ident` on the next connection; None takes it back."""
-        self.__dict__["_core"].identification = ident
+        """Prove who we are with `ident` on the next connection, and let the server prove that it knows us.
+
+        It stays with this proxy and its copies; a proxy that is passed on has none.
+
+        Args:
+            ident: a passphrase (text or bytes), or a key of `gpyro.auth.load_key`; with a validator of one's own
+                whatever that takes. None takes it back.
+
+        Raises:
+            TypeError, ValueError: it is none of these.
+
+        Source: Pyro 3 manual, chapter 9, "Connection Authentication".
+        """
+        core: Core = self.__dict__["_core"]
+        before, core.identification = core.identification, ident
+        try:
+            core.credentials()
+        except (TypeError, ValueError):
+            core.identification = before
+            raise
+        self._release()
+
+    def _setNewConnectionValidator(self, validator: DefaultConnValidator) -> None:
+        """Let a validator make the token for the server, or look at its certificate; on the next connection.
+
+        Raises:
+            TypeError: it is no DefaultConnValidator.
+        """
+        from gpyro.auth import DefaultConnValidator  # only proxies with a validator need it
+
+        if not isinstance(validator, DefaultConnValidator):
+            raise TypeError(f"validator must be specialization of DefaultConnValidator, not {validator!r}")
+        self.__dict__["_core"].validator = validator
         self._release()
 
     def _release(self) -> None:
@@ -178,8 +217,7 @@ class Proxy:
             return self
         assert core.uri is not None
         twin = type(self)(core.uri, config=core._settings)
-        twin.__dict__["_core"].timeout = core.timeout
-        twin.__dict__["_core"].oneway = core.oneway
+        core.hand_on(twin.__dict__["_core"])
         return twin
 
     def __deepcopy__(self, memo: object) -> Proxy:

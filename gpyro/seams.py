@@ -53,7 +53,7 @@ make_proxy: Slot[Callable[[Any], Any]] = Slot("make_proxy", "gpyro.proxy")
 make_attr_proxy: Slot[Callable[[Any], Any]] = Slot("make_attr_proxy", "gpyro.proxy")
 #: (connection, object id) -> Proxy for an object at the other end of that connection
 make_bound_proxy: Slot[Callable[[Any, str], Any]] = Slot("make_bound_proxy", "gpyro.proxy")
-#: PYRONAME PyroURI -> PyroURI of the object, asked of a name server
-resolve_name: Slot[Callable[[Any], Any]] = Slot("resolve_name", "gpyro.naming")
+#: (PYRONAME PyroURI, Core of the proxy that asks) -> PyroURI of the object, asked of a name server
+resolve_name: Slot[Callable[[Any, Any], Any]] = Slot("resolve_name", "gpyro.naming")
 #: object -> the Daemon that it is connected to, or None
 get_daemon_of: Slot[Callable[[Any], Any]] = Slot("get_daemon_of", "gpyro.daemon")

@@ -19,6 +19,7 @@ COMMANDS = {
     "demo": ("demo", "Start servers, call them in every way, compare, and stop them."),
     "echoserver": ("echoserver", "Run the built-in echo server."),
     "genguid": ("genguid", "Print a new object id."),
+    "keygen": ("keygen", "Make a key that a caller proves itself with."),
     "ns": ("ns", "Run a name server."),
     "nsc": ("nsc", "Look at and change the names in a running name server."),
 }

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 import click
+
+from gpyro_cli.identification import identification_options, read_identification
 
 __all__ = ["command"]
 
@@ -12,11 +17,18 @@ __all__ = ["command"]
 @click.option("-p", "--port", type=click.IntRange(0, 65535), help="TCP port; 0 for a free one.  [default: 9090]")
 @click.option("-k", "--keep-running", is_flag=True, help="Do not respond to shutdown requests.")
 @click.option("-r", "--no-lookup", is_flag=True, help="Do not look whether a name server is running already.")
+@identification_options("What callers have to prove themselves with")
 @click.option("-v", "--verbose", is_flag=True, help="Tell more.")
 @click.option("--insecure", is_flag=True, help="Listen beyond this machine although anybody may change names.")
+@click.option(
+    "--rights", metavar="FILE", type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Who may do what: lines `:Group  who[,who]  right[,right]`; rights are lookup, register, remove, admin.",
+)
 def command(
-    hostname: str | None, port: int | None, keep_running: bool, no_lookup: bool, verbose: bool, insecure: bool
-) -> None:
+    hostname: str | None, port: int | None, keep_running: bool, no_lookup: bool, verbose: bool, insecure: bool,
+    rights: Path | None,
+    identification: str | None, identification_file: str | None,
+) -> None:  # fmt: skip
     """Run a name server until SIGTERM, ctrl-C or `gpyro nsc shutdown`.
 
     Names are kept in memory and end with it. It leaves its address in the file of the setting ns_urifile, where
@@ -27,7 +39,24 @@ def command(
     monkey.patch_all()
     from gpyro.naming import NameServerStarter
 
+    given = None if rights is None else _read_rights(rights)
     click.echo("*** gpyro Name Server ***")
-    NameServerStarter().start(
-        hostname, port, keep=keep_running, dontlookupother=no_lookup, verbose=verbose, insecure_no_auth=insecure
-    )
+    NameServerStarter(read_identification(identification, identification_file)).start(
+        hostname, port, keep=keep_running, dontlookupother=no_lookup, verbose=verbose, insecure_no_auth=insecure,
+        rights=given,
+    )  # fmt: skip
+
+
+def _read_rights(path: Path) -> Any:
+    """Return the rights that a file gives.
+
+    Raises:
+        ConfigurationError: it is not as it should be. OSError: it cannot be read.
+    """
+    from gpyro.errors import ConfigurationError
+    from gpyro.naming import parse_rights
+
+    try:
+        return parse_rights(path.read_text("utf-8"), str(path))
+    except UnicodeDecodeError as exc:
+        raise ConfigurationError(f"{path} is no text: byte {exc.start} is not UTF-8; write it as UTF-8") from exc

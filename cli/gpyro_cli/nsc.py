@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from gpyro_cli.identification import identification_options, read_identification
 from gpyro_cli.output import print_failure, print_table
 
 if TYPE_CHECKING:
@@ -18,20 +19,21 @@ __all__ = ["command"]
 class Contact:
     """Where the name server is, from the options; it is contacted when a command needs it."""
 
-    def __init__(self, host: str | None, port: int | None, bcaddr: str | None) -> None:
+    def __init__(self, host: str | None, port: int | None, bcaddr: str | None, identification: object) -> None:
         self.host = host
         self.port = port
         self.bcaddr = bcaddr
+        self.identification = identification
 
     def get(self) -> NameServerProxy:
         """Find it.
 
         Raises:
-            NamingError: there is none.
+            NamingError: there is none. ConnectionDeniedError: it does not let us in.
         """
         from gpyro.naming import NameServerLocator
 
-        return NameServerLocator().getNS(self.host, self.port, bcaddr=self.bcaddr)
+        return NameServerLocator(self.identification).getNS(self.host, self.port, bcaddr=self.bcaddr)
 
 
 pass_contact = click.make_pass_decorator(Contact)
@@ -41,18 +43,17 @@ pass_contact = click.make_pass_decorator(Contact)
 @click.option("-h", "--host", metavar="HOST", help="Host of the name server.  [default: it is looked for]")
 @click.option("-p", "--port", type=click.IntRange(1, 65535), help="Its TCP port.  [default: 9090]")
 @click.option("-c", "--bcaddr", metavar="ADDRESS", help="Accepted as in Pyro; nothing is broadcast yet.")
-@click.option("-i", "--identification", metavar="TEXT", help="Not part of this version.")
+@identification_options("What to prove ourselves with")
 @click.pass_context
 def command(
-    ctx: click.Context, host: str | None, port: int | None, bcaddr: str | None, identification: str | None
-) -> None:
+    ctx: click.Context, host: str | None, port: int | None, bcaddr: str | None, identification: str | None,
+    identification_file: str | None,
+) -> None:  # fmt: skip
     """Look at and change the names in a running name server.
 
     Note that -h is the host here, as in Pyro. Relative names belong to the default group (ns_defaultgroup).
     """
-    if identification is not None:
-        raise click.UsageError("-i: authentication is not part of this version; leave the identification out")
-    ctx.obj = Contact(host, port, bcaddr)
+    ctx.obj = Contact(host, port, bcaddr, read_identification(identification, identification_file))
 
 
 @command.command()

@@ -370,6 +370,21 @@ class OwnItems:
     turn_seconds = Seconds(0.002, "seconds that one connection's turn lasts", low=0.0001, high=10)
     # sshd lets in 100 at the most.
     max_unauthenticated = Whole(128, "connections that are not logged in yet", low=1, high=1_000_000)
+    # An eighth of those: one address cannot take all the slots.
+    max_unauthenticated_per_source = Whole(
+        16, "connections of one address that are not logged in yet", low=1, high=1_000_000
+    )
+    # A quarter of all: four such addresses, each perhaps an office behind one router, fill a server.
+    max_connections_per_source = Whole(4000, "connections of one address", low=1, high=1_000_000)
+    # Whoever mistypes gets along with ten; a guesser gets 10 in 70 s of the 2**29 guesses that 30 bits want.
+    max_failed_logins = Whole(10, "failed logins a minute before an address is shut out", low=1, high=1_000_000)
+    block_seconds = Seconds(60, "seconds that an address is shut out", low=0.01)
+    # 10,000 entries are 2 MB.
+    max_sources = Whole(10_000, "addresses whose failed logins are remembered", low=1, high=10_000_000)
+    # All programs of a machine share one address, so one that fails would shut out the others.
+    ration_loopback = Flag(False, "1: the limits of one address hold for this machine's own ones too")
+    # A peer that is quiet is asked once in 5 s at most; gRPC closes after two pings too many in 5 minutes.
+    max_pings_per_second = Whole(1, "pings that a peer may send, beside a burst of 10", low=1, high=1000)
     # Spares the name server most questions, and a moved object is soon found again.
     resolve_cache_seconds = Seconds(
         30, "seconds that a proxy trusts the address behind a name; 0: ask each time", low=0

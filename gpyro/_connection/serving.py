@@ -22,8 +22,10 @@ from contextvars import Context
 from typing import Any
 
 from gpyro import hub
+from gpyro.access import denial
 from gpyro.context import Call, enter_scope
 from gpyro.errors import (
+    AccessDeniedError,
     CallCancelled,
     ProtocolError,
     PyroError,
@@ -56,6 +58,8 @@ SMALL_BYTES = 16 * 1024
 HALF_OF_IDS = 0x80000000
 #: Requests that may wait while nothing more is begun, and their bytes; then nothing more is read.
 MAX_WAITING, MAX_WAITING_BYTES = 1000, 16 * 1024 * 1024
+#: What follows the name of an attribute in the name of a method that reads or writes it; no method has a blank.
+READ, WRITE = " (read)", " (write)"
 _NO_BUFFERS: list[Buffer] = []
 _log = logging.getLogger("gpyro.calls")
 
@@ -239,6 +243,8 @@ class Serving:
         call = Call(self._connection, request_id, "", kind == ONEWAY, None)
         try:
             method = self._methods.get(target) or self._find(target)
+            if method.allowed is not None:
+                self._check_access(method)
             if extras:
                 annotations, buffers = parse_extras(extras)
                 if annotations and not self._note_annotations(call, annotations):
@@ -341,6 +347,21 @@ class Serving:
             self._local_methods[target] = method
         return method
 
+    def _check_access(self, method: Method) -> None:
+        """See that a rule grants this method; asked before the arguments are decoded.
+
+        Raises:
+            AccessDeniedError: none does.
+        """
+        caller = self._connection
+        assert method.allowed is not None
+        if method.allowed.isdisjoint(caller.principals):
+            name, verb = method.name, "call"
+            for suffix, word in ((READ, "read"), (WRITE, "write")):
+                if name.endswith(suffix):
+                    name, verb = name.removesuffix(suffix), word
+            raise denial(caller.identity, caller.principals, verb, name)
+
     # -- answers ---------------------------------------------------------------------------------------------
 
     def _answer(self, request_id: int, result: Any) -> None:
@@ -369,6 +390,10 @@ class Serving:
     def _answer_failure(self, call: Call, exc: BaseException) -> None:
         if isinstance(exc, RemoteProtocolError) and not call.method_name:
             _log.info("bad request from %s: %s", self._connection.addr, exc)
+        elif isinstance(exc, AccessDeniedError):
+            _log.info("denied %s: %s", self._connection.addr, exc)
+            if call.oneway:
+                return
         if call.oneway:
             _log.info("oneway call %s failed: %s: %s", call.method_name or "?", type(exc).__name__, exc)
             return
@@ -459,9 +484,9 @@ def attribute_access(table: Any, access: int, name: str) -> Method:
         RemoteProtocolError: there is no such access.
     """
     if access == 1:
-        return Method(lambda: _read(table, name), f"{name} (read)", table)
+        return Method(lambda: _read(table, name), name + READ, table)
     if access == 2:
-        return Method(lambda value: table.write(name, value), f"{name} (write)", table)
+        return Method(lambda value: table.write(name, value), name + WRITE, table)
     raise RemoteProtocolError(f"request for access {access}; there are 0, 1 and 2")
 
 

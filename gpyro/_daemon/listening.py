@@ -24,27 +24,40 @@ def unix_path_of(host: str) -> str:
 
 
 def listen(
-    host: str, port: int | None, norange: bool, settings: Settings, insecure: bool, unix_path: str
-) -> tuple[Any, str, int]:
-    """Open the listening socket; returns it with the host and port that addresses name."""
+    host: str, port: int | None, norange: bool, settings: Settings, insecure: bool, unix_path: str, guarded: bool
+) -> tuple[Any, str, int, bool]:
+    """Open the listening socket.
+
+    Args:
+        insecure: the program says that anybody may call.
+        guarded: callers have to identify themselves.
+
+    Returns:
+        The socket, the host and the port that addresses name, and whether only this machine reaches it.
+
+    Raises:
+        DaemonError: the port is taken, or others could call and nobody would ask who they are.
+    """
     if unix_path:
-        return hub.listen_unix(unix_path, settings.tcp_listen_backlog), host, 0
+        return hub.listen_unix(unix_path, settings.tcp_listen_backlog), host, 0, True
     try:
         ips = hub.resolve(host, settings.connect_timeout_seconds)
     except ProtocolError as exc:
         raise DaemonError(f"couldn't start the daemon: {exc}") from exc
-    if not insecure and not all(hub.is_loopback(ip) for ip in ips):
+    local = all(hub.is_loopback(ip) for ip in ips)
+    if not local and not insecure and not guarded:
         raise DaemonError(
             f"couldn't start the daemon on {host!r}: anybody who reaches that address could call its objects. "
-            "Bind to this machine (host='127.0.0.1'), use a unix socket (host='./u:/path'), or say that it is "
-            "wanted with insecure_no_auth=True (--insecure)"
+            "Let callers identify themselves: Daemon(identifications=[...]) (-i), or protocol='PYROSSL' "
+            "with TLSConfig(client_certificates='required'); or bind to this machine (host='127.0.0.1', or a "
+            "unix socket, host='./u:/path'); or say that it is wanted with insecure_no_auth=True (--insecure)"
         )
     wanted = port if port is not None else 0
     if not wanted and not norange:
         wanted = settings.port
     tries = 1 if norange else settings.port_range + 1
     sock = hub.listen_tcp(ips[0], wanted, tries, settings.tcp_listen_backlog, bool(settings.sock_keepalive))
-    return sock, host or ips[0], sock.getsockname()[1]
+    return sock, host or ips[0], sock.getsockname()[1], local
 
 
 def warn_if_open(hostname: str, insecure: bool) -> None:

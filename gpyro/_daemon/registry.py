@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterable
 
 from gpyro import hub
 from gpyro._connection.serving import attribute_access
+from gpyro.access import LET_IN, Rules
 from gpyro.errors import DaemonError, NamingError
 from gpyro.objects import Method, ObjBase, Table, build_table, unknown_object
 
@@ -23,28 +24,67 @@ MAX_REMEMBERED = 10_000
 class Entry:
     """One connected object.
 
-    `names` are those that it has here, `registered` those of them that the name server knows from us.
+    `names` are those that it has here, `registered` those of them that the name server knows from us. `rules`
+    say who may use it, and `users` are the principals that may use anything of it; None: everybody may use all.
     """
 
-    __slots__ = ("idle_sweeps", "names", "obj", "persistent", "registered", "table")
+    __slots__ = ("idle_sweeps", "names", "obj", "persistent", "registered", "rules", "table", "users")
 
-    def __init__(self, obj: object, table: Table) -> None:
+    def __init__(self, obj: object, table: Table, rules: Rules | None = None) -> None:
         self.obj = obj
         self.table = table
+        self.apply(rules)
         self.names: list[str] = []
         self.persistent: set[str] = set()
         self.registered: list[str] = []
         #: Sweeps since somebody last looked a method of it up.
         self.idle_sweeps = 0
 
+    def __repr__(self) -> str:
+        return f"<Entry {self.table.description}, {self.rules or 'no rules'}>"
+
+    def apply(self, rules: Rules | None) -> None:
+        """Let these rules hold from now on, also for methods that connections remember."""
+        self.rules = rules
+        self.users: frozenset[str] | None = None
+        if rules is not None:
+            known = self.table.methods.keys() | self.table.attribute_names()
+            self.users = rules.users(known.__contains__)
+        for method in self.table.methods.values():
+            method.allowed = None if rules is None else rules.callers(method.name)
+
+    def check(self, rules: Rules) -> None:
+        """See that the object has all names that rules grant.
+
+        Raises:
+            DaemonError: it has not.
+        """
+        rules.check(self.table.methods, self.table.attribute_names(), self.table.description)
+
+    def attribute(self, access: int, name: str) -> Method:
+        """Return a method that reads (1) or writes (2) an attribute, for those who may.
+
+        Whether a method has that name may be asked by who may call it.
+        """
+        method = attribute_access(self.table, access, name)
+        if self.rules is not None:
+            known = self.table.methods.get(name)
+            if access == 1:
+                method.allowed = self.rules.readers(name) if known is None else known.allowed
+            else:
+                method.allowed = self.rules.writers(name)
+        return method
+
 
 class Registry:
     """The connected objects of one daemon.
 
     `methods` remembers what the bytes of a request's target stand for; it is emptied when an object leaves.
+    `rules` hold for every object without rules of its own.
     """
 
     def __init__(self) -> None:
+        self.rules: Rules | None = None
         self._entries: dict[str, Entry] = {}
         self._ids_of_names: dict[str, str] = {}
         self._wrappers: weakref.WeakValueDictionary[int, ObjBase] = weakref.WeakValueDictionary()
@@ -59,12 +99,13 @@ class Registry:
 
     def connect(
         self, obj: ObjBase, object_id: str, name: str | None, attributes: Iterable[str] | None = None,
-        persistent: bool = False,
+        persistent: bool = False, rules: Rules | None = None,
     ) -> Entry:  # fmt: skip
-        """Add an object, or another name of one that is there.
+        """Add an object, or another name of one that is there, whose rules are checked and not changed.
 
         Raises:
-            DaemonError: another object has that id. NamingError: another object has that name here.
+            DaemonError: another object has that id, or the rules grant what the object does not have.
+            NamingError: another object has that name here.
         """
         with self._lock:
             entry = self._entries.get(object_id)
@@ -72,8 +113,10 @@ class Registry:
                 raise DaemonError(f"another object is connected under the id {object_id!r}")
             if name is not None and self._ids_of_names.get(name, object_id) != object_id:
                 raise NamingError(f"name already exists: {name!r} is another object of this daemon")
-            if entry is None:
-                entry = self._entries[object_id] = Entry(obj, build_table(obj, attributes))
+            known = entry or Entry(obj, build_table(obj, attributes), self.rules if rules is None else rules)
+            if rules is not None:
+                known.check(rules)
+            entry = self._entries[object_id] = known
             if name is not None:
                 self._ids_of_names[name] = object_id
                 if name not in entry.names:
@@ -138,8 +181,10 @@ class Registry:
             self._wrappers[id(obj)] = wrapper
         return wrapper
 
-    def find(self, target: bytes, access: int, object_id: str, name: str) -> Method:
-        """Return what a request is for.
+    def find(
+        self, target: bytes, access: int, object_id: str, name: str, principals: frozenset[str] = LET_IN
+    ) -> Method:
+        """Return what a request is for; whether its caller, known by `principals`, may do that is asked later.
 
         Raises:
             UnknownObjectError, AttributeError: it is for nothing.
@@ -149,7 +194,11 @@ class Registry:
             raise unknown_object(object_id)
         entry.idle_sweeps = 0
         if access:
-            return attribute_access(entry.table, access, name)
+            return entry.attribute(access, name)
+        method = entry.table.methods.get(name)
+        if method is None and entry.users is not None and entry.users.isdisjoint(principals):
+            # Who may call nothing here is not told either what there is; the table's own error would tell.
+            return _nothing(name, entry.obj)
         method = entry.table.find(name)
         with self._lock:
             # Looked up again under the lock: a disconnect since then must not be forgotten.
@@ -205,3 +254,10 @@ class Registry:
                 names += [name for name in entry.registered if name not in entry.persistent]
                 entry.registered = [name for name in entry.registered if name in entry.persistent]
             return names
+
+
+def _nothing(name: str, owner: object) -> Method:
+    """Return a method that nobody may call, so that the caller is told the same as for one that there is."""
+    method = Method(owner.__repr__, name, owner)
+    method.allowed = frozenset()
+    return method

@@ -18,6 +18,7 @@ from functools import partial
 from typing import Any
 
 from gpyro import hub
+from gpyro._daemon.entrance import Entrance
 from gpyro._daemon.registry import Registry
 from gpyro.configuration import Settings
 from gpyro.connection import Connection, Tuning
@@ -26,6 +27,7 @@ from gpyro.errors import ConnectionDeniedError, DaemonError
 from gpyro.log import Log
 from gpyro.objects import Method, ObjBase
 from gpyro.wire.hello import Greeting
+from gpyro.wire.native import Frame
 
 __all__ = ["LocalStorage", "Service"]
 
@@ -75,7 +77,6 @@ class Service:
         self._state: hub.HubState | None = None
         self._listener: hub.Listener | None = None
         self._connections: set[Connection] = set()
-        self._ungreeted: set[Connection] = set()
         self._signal = hub.Signal()
         self._bridge: hub.Bridge | None = None
         self._pool: hub.OffloadPool | None = None
@@ -84,6 +85,11 @@ class Service:
         self._disconnect_at_end = False
         self._start_lock = hub.NativeLock()
         self._max_connections = _max_connections(settings.maxconnections)
+        #: What validators get as the daemon; weak, as nothing of the hub keeps that alive.
+        self.daemon: Callable[[], Any] = lambda: None
+        self.entrance = Entrance(settings, lambda: self.daemon(), self._refusal)
+        #: A TLSConfig, where this daemon speaks TLS.
+        self.tls: Any = None
         #: Called with the storage of each connection when that is first asked for (setInitTLS).
         self.init_storage: Callable[[LocalStorage], object] | None = None
         self._cleanup_age = 0.0
@@ -103,10 +109,14 @@ class Service:
 
     def find(self, connection: Connection, target: bytes, access: int, object_id: str, name: str) -> Method:
         """Look a request's target up in the registry."""
-        return self.registry.find(target, access, object_id, name)
+        return self.registry.find(target, access, object_id, name, connection.principals)
 
-    def greet(self, connection: Connection, greeting: Greeting) -> tuple[int, str] | None:
-        """Let a caller in, as long as there is room for it."""
+    def admit(self, connection: Connection, greeting: Greeting, hello: Frame) -> None:
+        """Let the entrance decide."""
+        self.entrance.admit(connection, greeting, hello)
+
+    def _refusal(self, connection: Connection) -> tuple[int, str] | None:
+        """Say why nobody, or not this caller, can be let in now, whoever it is."""
         if self.ended:
             return ConnectionDeniedError.UNSPECIFIED, "the server is shutting down"
         if len(self._connections) > self._max_connections:
@@ -115,7 +125,6 @@ class Service:
             )
         if self._unix and hub.peer_uid(connection.sock) not in (None, 0, os.geteuid()):
             return ConnectionDeniedError.HOSTBLOCKED, "host blocked: the socket is for its own user only"
-        self._ungreeted.discard(connection)
         return None
 
     def offload(self, context: Context, function: Callable[..., Any], args: Any, kwargs: Any) -> Any:
@@ -133,8 +142,9 @@ class Service:
 
     def connection_closed(self, connection: Connection) -> None:
         """Forget it."""
-        self._connections.discard(connection)
-        self._ungreeted.discard(connection)
+        if connection in self._connections:
+            self._connections.discard(connection)
+            self.entrance.left(connection)
         if self.ended:
             self._signal.set()
 
@@ -204,19 +214,20 @@ class Service:
             )
 
     def _begin(self, state: hub.HubState) -> None:
-        self._listener = hub.Listener(self._sock, state, self._on_accept)
-        self._bridge = hub.Bridge(state, lambda: state.in_flight > 0 or self.ended)
+        listener = self._listener = hub.Listener(self._sock, state, self._on_accept, self.entrance.has_room)
+        self._bridge = hub.Bridge(state, lambda: state.in_flight > 0 or self.ended or listener.is_resting())
         state.tenants.add(self)
         hub.Watchdog.ensure(state, self.settings.watchdog_seconds)
 
     def _on_accept(self, sock: Any) -> None:
-        connection = Connection.accept(sock, self)
-        if len(self._ungreeted) >= self.settings.max_unauthenticated and not connection.is_local():
-            # Before the greeting nobody is told anything; callers on this machine are not rationed.
-            connection.close()
+        if not self._unix and self.entrance.turns_away(hub.peer_host(sock)):
+            sock.close()
             return
+        if self.tls is not None:
+            sock = hub.accept_tls(sock, self.tls)
+        connection = Connection.accept(sock, self)
         self._connections.add(connection)
-        self._ungreeted.add(connection)
+        self.entrance.arrived(connection)
         self.note_activity()
 
     @contextmanager

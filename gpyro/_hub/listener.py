@@ -25,6 +25,8 @@ __all__ = ["Listener"]
 ACCEPTS_PER_TURN = 64
 #: Seconds without accepting after the descriptors ran out.
 PAUSE_SECONDS = 0.2
+#: Seconds without accepting while the owner has no room for one more.
+FULL_SECONDS = 0.02
 #: Seconds between two log lines about that.
 LOG_SECONDS = 10.0
 
@@ -38,13 +40,19 @@ _close: Callable[[int], None] = monkey.get_original("os", "close")
 class Listener:
     """A listening socket on one hub; `on_accept(sock)` gets each connection, non-blocking.
 
+    `has_room()` is asked before each; while it says no, callers wait in the system's backlog.
+
     Resources: the owner closes it. Errors: a failing accept is logged and accepting goes on.
     """
 
-    def __init__(self, sock: Any, state: HubState, on_accept: Callable[[Any], object]) -> None:
+    def __init__(
+        self, sock: Any, state: HubState, on_accept: Callable[[Any], object],
+        has_room: Callable[[], bool] = lambda: True,
+    ) -> None:  # fmt: skip
         self._sock = sock
         self._state = state
         self._on_accept = on_accept
+        self._has_room = has_room
         self._watcher = state.loop.io(sock.fileno(), 1)
         self._reserve = _open_reserve()
         self._last_log = -LOG_SECONDS
@@ -71,7 +79,12 @@ class Listener:
 
     def _on_readable(self) -> None:
         for _ in range(ACCEPTS_PER_TURN):
-            if self._sock is None or not self._accept_one():
+            if self._sock is None:
+                return
+            if not self._has_room():
+                self._rest(FULL_SECONDS)
+                return
+            if not self._accept_one():
                 return
 
     def _accept_one(self) -> bool:
@@ -107,10 +120,18 @@ class Listener:
         except OSError:
             pass  # Nobody waits any more, or something else has taken the place of the reserve.
         self._reserve = _open_reserve()
+        self._rest(PAUSE_SECONDS)
+
+    def is_resting(self) -> bool:
+        """Tell whether a timer has to come before the next connection is taken."""
+        return self._pause is not None
+
+    def _rest(self, seconds: float) -> None:
         self._watcher.stop()
-        self._pause = self._state.later(PAUSE_SECONDS, self._resume)
+        self._pause = self._state.later(seconds, self._resume)
 
     def _resume(self) -> None:
+        self._pause = None
         if self._sock is not None:
             self._watcher.start(self._on_readable)
 

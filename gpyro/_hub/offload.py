@@ -8,18 +8,21 @@ such threads; tried with 3.12 and gevent's own pool).
 from __future__ import annotations
 
 import os
+import weakref
 from _queue import SimpleQueue
 from collections.abc import Callable
 from contextvars import Context
-from typing import Any
+from typing import Any, TypeVar
 
 from gevent.hub import Waiter
 
-from gpyro._hub.state import HubState, run_in_hub_of
+from gpyro._hub.state import HubState, current_state, run_in_hub_of
 from gpyro._hub.threads import start_native_thread
 from gpyro.errors import ServerBusyError
 
-__all__ = ["OffloadPool"]
+__all__ = ["OffloadPool", "compute"]
+
+T = TypeVar("T")
 
 #: What a thread is asked to do: context, function, arguments, and who waits for it.
 Task = tuple[Context, Callable[..., Any], Any, Any, Any]
@@ -151,6 +154,25 @@ class OffloadPool:
         if self._pid == os.getpid():
             self.close()
             self._let_go()
+
+
+#: Threads for gpyro's own arithmetic, and what may wait for one: half of a machine with four cores.
+COMPUTE_THREADS, COMPUTE_QUEUE = 2, 10_000
+_own: weakref.WeakKeyDictionary[HubState, OffloadPool] = weakref.WeakKeyDictionary()
+
+
+def compute(function: Callable[[], T]) -> T:
+    """Run gpyro's own arithmetic, the salting of passphrases, in a native thread, and wait for it.
+
+    Raises:
+        ServerBusyError: too much waits already.
+    """
+    state = current_state()
+    pool = _own.get(state)
+    if pool is None:
+        pool = _own[state] = OffloadPool(state, COMPUTE_THREADS, COMPUTE_QUEUE)
+    result: T = pool.run(Context(), function, (), {})
+    return result
 
 
 def _nothing() -> None:

@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from gpyro._hub.tls import TLSConfig
 
 __all__ = [
-    "connect", "file_number", "is_loopback", "listen_tcp", "listen_unix", "peer_uid", "resolve", "unlink_unix",
-    "wait_ready",
+    "connect", "file_number", "is_loopback", "listen_tcp", "listen_unix", "peer_host", "peer_uid", "resolve",
+    "unlink_unix", "wait_ready",
 ]  # fmt: skip
 
 AF_INET, AF_INET6, AF_UNIX = _socket.AF_INET, _socket.AF_INET6, _socket.AF_UNIX
@@ -341,6 +341,14 @@ def peer_uid(sock: Any) -> int | None:
         return None
     credentials = sock.getsockopt(_socket.SOL_SOCKET, _socket.SO_PEERCRED, 12)
     return int.from_bytes(credentials[4:8], sys.byteorder, signed=True)
+
+
+def peer_host(sock: Any) -> str:
+    """Return the numeric address at the other end of a TCP socket; empty when it is gone already."""
+    try:
+        return str(sock.getpeername()[0])
+    except OSError:
+        return ""
 
 
 def adopt(fd: int, family: int) -> Any:

@@ -35,6 +35,8 @@ MAX_PIECES = 512
 
 #: Large messages that may wait for the one that is leaving, before the stream counts as congested.
 MAX_BULK = 4
+#: Sockets that one thread keeps open only until their peers have closed too; more are closed at once.
+MAX_CLOSING = 1000
 #: Where Linux's struct tcp_info has the milliseconds since data was sent, (an ACK was sent,) data was received.
 TCP_INFO_BYTES, TCP_INFO_TIMES_AT, TCP_INFO_TIMES = 104, 44, struct.Struct("=III")
 #: Reads after a write has failed: more than the kernel keeps for a socket by default.
@@ -57,8 +59,8 @@ class Stream:
         "_bulk", "_congested", "_failed", "_flush_armed", "_last_timer",
         "_read_bytes", "_read_watcher", "_reading", "_sock",
         "_write_watcher", "closed", "corked",
-        "on_drained", "on_error", "on_readable", "out", "out_bytes", "progress", "reads_into", "soft_bytes",
-        "state", "tls",
+        "on_drained", "on_error", "on_readable", "out", "out_bytes", "progress", "reads_into", "seal",
+        "soft_bytes", "state", "tls",
     )
 
     def __init__(
@@ -82,6 +84,8 @@ class Stream:
         self._failed = False
         #: Of a stream that is being closed.
         self._last_timer: Any = None
+        #: Makes the code that follows each frame, asked in the order in which they leave.
+        self.seal: Callable[..., bytes] | None = None
         self.corked = False
         self.closed = False
         self._reading = False
@@ -103,6 +107,10 @@ class Stream:
         if not self._reading and not self.closed:
             self._reading = True
             self._read_watcher.start(self.on_readable)
+
+    def is_reading(self) -> bool:
+        """Tell whether `on_readable` is called."""
+        return self._reading
 
     def stop_reading(self) -> None:
         """Leave what comes in the kernel, so that the peer slows down."""
@@ -135,6 +143,8 @@ class Stream:
 
     def write(self, data: bytes) -> None:
         """Queue one small frame; all of a loop turn leave in one send."""
+        if self.seal is not None:
+            data += self.seal(data)
         self.out.append(data)
         self.out_bytes += len(data)
         if not self._flush_armed and not self.corked:
@@ -146,6 +156,8 @@ class Stream:
         if self.out or self._bulk or self.closed:
             self.write(data)
             return
+        if self.seal is not None:
+            data += self.seal(data)
         try:
             sent = self._sock.send(data)
         except _WOULD_BLOCK:
@@ -161,6 +173,8 @@ class Stream:
 
     def write_segments(self, segments: Sequence[Buffer]) -> None:
         """Queue one frame made of several pieces."""
+        if self.seal is not None:
+            segments = [*segments, self.seal(*segments)]
         self.out.extend(segments)
         self.out_bytes += sum(map(len, segments))
         if not self._flush_armed and not self.corked:
@@ -240,7 +254,7 @@ class Stream:
         """
         self.stop_reading()
         self.flush()
-        if self.closed or (self.is_flushed() and not self._may_lose()):
+        if self.closed or (self.is_flushed() and not self._may_lose()) or len(self.state.closing) >= MAX_CLOSING:
             self.close()
             return
         self.state.closing.add(self)
@@ -354,6 +368,8 @@ class Stream:
         if piece is None:
             self._bulk.popleft()
         else:
+            if self.seal is not None:
+                piece = [*piece, self.seal(*piece)]
             self.out.extend(piece)
             self.out_bytes += sum(map(len, piece))
 
@@ -424,6 +440,10 @@ class Stream:
     def raw_socket(self) -> Any:
         """Return the socket itself, for options and for `connection.sock`."""
         return self._sock
+
+    def is_unix(self) -> bool:
+        """Tell whether it is a unix socket."""
+        return bool(self._sock.family == _socket_constants.AF_UNIX)
 
     def is_local(self) -> bool:
         """Tell whether the peer is on this machine: a unix socket or a loopback address."""

@@ -20,7 +20,7 @@ from gpyro.names import Listing, SystemMeta, expand_name
 from gpyro.proxy import Proxy, RemoteMethod
 from gpyro.uri import PyroURI, build_unix_address
 
-__all__ = ["NameServerLocator", "NameServerProxy", "resolve_uri"]
+__all__ = ["NameServerLocator", "NameServerProxy", "find_name_server", "resolve_uri"]
 
 LOCAL_HOST = "localhost"
 
@@ -142,8 +142,8 @@ class NameServerLocator:
     """Finds the name server.
 
     Args:
-        identification: what to prove ourselves with. Authentication is not part of this version, so anything
-            but None is refused when a server is looked for.
+        identification: what to prove ourselves with, and what the server has to prove that it knows: a passphrase
+            or a key, see `Proxy._setIdentification`; None for nothing.
 
     Source: Pyro 3 manual, chapter 5, "Locating the NS"; broadcasts are not part of this version.
     """
@@ -170,24 +170,24 @@ class NameServerLocator:
 
         Raises:
             NamingError: none answers; the message names each place and the reason.
-            ConnectionDeniedError: an identification was given.
+            ConnectionDeniedError: one is there and does not let us in, or cannot prove who it is.
         """
-        if self.identification is not None:
-            raise ConnectionDeniedError(
-                "authentication is not part of this version: an identification was given and nothing was sent",
-                ConnectionDeniedError.SECURITY,
-            )
         failures = []
+        denial: ConnectionDeniedError | None = None
         for place in _places(host, port):
             if trace:
                 print(f"Locator: contacting the name server at {place.text}...")
             try:
-                return _contact(place)
+                return _contact(place, self.identification)
             except PyroError as exc:
                 cause: PyroError = exc
+                if denial is None and isinstance(exc, ConnectionDeniedError):
+                    denial = ConnectionDeniedError(f"{exc} (the name server at {place.text})", exc.code)
                 failures.append(f"{place.text} ({_reason(exc)})")
                 if trace:
                     print(f"Locator: not there: {_reason(exc)}")
+        if denial is not None:
+            raise denial from cause
         where = "" if host is None else f" on host {host}"
         raise NamingError(
             f"could not find a name server{where}; tried {', '.join(failures)}; start one with `gpyro ns`"
@@ -230,10 +230,10 @@ def _place_in_file() -> Place:
     return Place(f"{uri} from {path}", uri)
 
 
-def _contact(place: Place) -> NameServerProxy:
+def _contact(place: Place, identification: object) -> NameServerProxy:
     if place.uri is None:
         raise NamingError(place.problem)
-    proxy = NameServerProxy(place.uri, noconnect=1)
+    proxy = NameServerProxy(place.uri, identification, noconnect=1)
     proxy._setTimeout(config.connect_timeout_seconds)
     try:
         proxy.ping()
@@ -256,13 +256,34 @@ def _reason(exc: BaseException) -> str:
     return str(exc)
 
 
-def resolve_uri(uri: PyroURI) -> PyroURI:
+def find_name_server(
+    identification: object = None, host: str | None = None, port: int | None = None
+) -> NameServerProxy:
+    """Find the name server for somebody who has an identification, whether the server wants one or not.
+
+    Raises:
+        NamingError: none answers. ConnectionDeniedError: it does not accept this identification.
+    """
+    try:
+        return NameServerLocator().getNS(host, port)
+    except ConnectionDeniedError:
+        # A list is what a server accepts, not what it is known by.
+        if identification is None or isinstance(identification, (list, tuple)):
+            raise
+        return NameServerLocator(identification).getNS(host, port)
+
+
+def resolve_uri(uri: PyroURI, asker: Any = None) -> PyroURI:
     """Return the address behind a PYRONAME one; fills `seams.resolve_name`.
+
+    Args:
+        asker: who asks, with an `identification` for a name server that wants one.
 
     Raises:
         NamingError: no name server answers, or it does not know the name.
     """
-    ns = NameServerLocator().getNS(uri.address or None, uri.port)
+    identification = None if asker is None else asker.identification
+    ns = find_name_server(identification, uri.address or None, uri.port)
     try:
         return ns.resolve(uri.objectID)
     finally:

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import errno
 import time
+from collections.abc import Mapping
 from typing import Any
 
 from gpyro import hub
 from gpyro._naming.client import NameServerLocator
+from gpyro._naming.rights import GroupRights, Rights, make_rights
 from gpyro._naming.server import NAMESERVER_NAME, NameServer
 from gpyro._naming.urifile import UriFile, read_uri_file
 from gpyro.configuration import config
 from gpyro.daemon import Daemon
-from gpyro.errors import DaemonError, NamingError, PyroError
+from gpyro.errors import ConnectionDeniedError, DaemonError, NamingError, PyroError
 from gpyro.uri import PyroURI
 
-__all__ = ["NameServerStarter"]
+__all__ = ["NameServerStarter", "as_identifications"]
 
 #: How often `waitUntilStarted` looks. It may be called from another thread than the one that starts, or from a
 #: greenlet of the same one; looking now and then is what serves both.
@@ -29,8 +31,8 @@ class NameServerStarter:
     (`getServerSockets`, `handleRequests`).
 
     Args:
-        identification: what callers have to prove themselves with. Authentication is not part of this
-            version, so anything but None is refused.
+        identification: what callers have to prove themselves with: a passphrase, a key, or a list of
+            identifications as `Daemon.setAllowedIdentifications` takes it; None lets everybody in.
 
     Resources: `shutdown`, SIGTERM, ctrl-C or a caller's `shutdown` end it; its names and its file go with it.
     Errors: a file that cannot be written is told and passed over.
@@ -39,8 +41,7 @@ class NameServerStarter:
     """
 
     def __init__(self, identification: object = None) -> None:
-        if identification is not None:
-            raise DaemonError("couldn't start the name server: authentication is not part of this version")
+        self.identification = identification
         self.daemon: Daemon | None = None
         self.ns: NameServer | None = None
         self.uri: PyroURI | None = None
@@ -88,6 +89,7 @@ class NameServerStarter:
     def initialize(
         self, hostname: str | None = None, port: int | None = None, *, keep: bool | int = False,
         dontlookupother: bool | int = False, verbose: bool | int = False, insecure_no_auth: bool = False,
+        rights: Rights | Mapping[str, GroupRights] | None = None,
     ) -> None:  # fmt: skip
         """Get the name server ready; it answers as soon as its requests are handled.
 
@@ -98,18 +100,21 @@ class NameServerStarter:
             dontlookupother: do not look whether a name server is running already.
             verbose: tell more.
             insecure_no_auth: listen beyond this machine although anybody there may change names.
+            rights: who may do what in which groups, see `NameServer`; None lets everybody do everything.
 
         Raises:
+            ConfigurationError: the rights cannot be any.
             NamingError: a name server is running there already.
             DaemonError: it cannot listen there, or this starter has been used before.
         """
         if self.daemon is not None:
             raise DaemonError(f"this starter has been used before, for {self.uri}; make a new one")
         port = config.ns_port if port is None else port
+        checked = make_rights(rights)
         if not dontlookupother:
             _refuse_second(hostname, port)
-        self.daemon = _make_daemon(hostname or "", port, insecure_no_auth)
-        self.ns = NameServer(keep_running=bool(keep), on_shutdown=self._on_remote_shutdown)
+        self.daemon = _make_daemon(hostname or "", port, insecure_no_auth, as_identifications(self.identification))
+        self.ns = NameServer(keep_running=bool(keep), on_shutdown=self._on_remote_shutdown, rights=checked)
         self.daemon.useNameServer(self.ns)
         self.uri = self.daemon.connect(self.ns, NAMESERVER_NAME)
         self._tell(bool(keep), bool(verbose))
@@ -117,6 +122,8 @@ class NameServerStarter:
 
     def _tell(self, keep: bool, verbose: bool) -> None:
         assert self.daemon is not None
+        if self.identification is not None:
+            print("Requiring connection authentication.")
         if verbose or keep:
             print("Will ignore shutdown requests." if keep else "Will accept shutdown requests.")
         if not self.uri or self.uri.is_unix:
@@ -212,19 +219,33 @@ def _refuse_second(hostname: str | None, port: int) -> None:
     for host, port_there in places:
         try:
             other = NameServerLocator().getNS(host, port_there)
+            there = str(other.URI)
+            other._release()
+        except ConnectionDeniedError:
+            there = f"on {host} port {port_there}, and it wants an identification"
         except PyroError:
             continue
-        uri = other.URI
-        other._release()
         raise NamingError(
-            f"Name Server was not started: one is running already, {uri}; "
+            f"Name Server was not started: one is running already, {there}; "
             "end it with `gpyro nsc shutdown`, or start another one beside it with -r"
         )
 
 
-def _make_daemon(hostname: str, port: int, insecure_no_auth: bool) -> Daemon:
+def as_identifications(identification: object) -> list[object] | None:
+    """Return what a daemon is to accept, of one identification, several, or none (None)."""
+    if identification is None:
+        return None
+    return list(identification) if isinstance(identification, (list, tuple)) else [identification]
+
+
+def _make_daemon(
+    hostname: str, port: int, insecure_no_auth: bool, identifications: list[object] | None
+) -> Daemon:
     try:
-        return Daemon(host=hostname, port=port, norange=True, insecure_no_auth=insecure_no_auth)
+        return Daemon(
+            host=hostname, port=port, norange=True, insecure_no_auth=insecure_no_auth,
+            identifications=identifications,
+        )  # fmt: skip
     except DaemonError as exc:
         if getattr(exc.__cause__, "errno", None) == errno.EADDRINUSE:
             raise DaemonError(

@@ -8,7 +8,7 @@ import time
 import weakref
 from collections.abc import Callable
 from contextvars import Context
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gpyro import hub, seams
 from gpyro.configuration import Settings
@@ -27,7 +27,11 @@ from gpyro.errors import (
 from gpyro.objects import Method, unknown_object
 from gpyro.uri import PyroURI
 from gpyro.wire.hello import Greeting
-from gpyro.wire.native import build_target
+from gpyro.wire.native import Frame, build_target
+
+if TYPE_CHECKING:
+    from gpyro.auth import Credentials, DefaultConnValidator
+    from gpyro.hub import TLSConfig
 
 __all__ = ["CallerEnd", "Core", "run_callbacks"]
 
@@ -52,9 +56,9 @@ class CallerEnd:
         """Nothing is connected here."""
         raise unknown_object(object_id)
 
-    def greet(self, connection: Connection, greeting: Greeting) -> tuple[int, str] | None:
+    def admit(self, connection: Connection, greeting: Greeting, hello: Frame) -> None:
         """Never asked: this end opens its connections."""
-        return ConnectionDeniedError.UNSPECIFIED, "this side takes no connections"
+        connection.opening.deny(ConnectionDeniedError.UNSPECIFIED, "this side takes no connections")
 
     def offload(self, context: Context, function: Callable[..., Any], args: Any, kwargs: Any) -> Any:
         """Run an offloaded callback in a thread of this hub's pool."""
@@ -109,7 +113,7 @@ class Core:
 
     __slots__ = (
         "_connections", "_end", "_lock", "_openings", "_resolved_at", "_settings", "bound", "calls",
-        "identification", "object_id", "oneway", "resolved", "targets", "timeout", "uri",
+        "identification", "object_id", "oneway", "resolved", "targets", "timeout", "tls", "uri", "validator",
     )  # fmt: skip
 
     def __init__(self, uri: PyroURI | None, settings: Settings | None, bound: Connection | None = None) -> None:
@@ -119,6 +123,8 @@ class Core:
         self.timeout: float | None = None
         self.oneway: frozenset[str] = frozenset()
         self.identification: object = None
+        self.validator: DefaultConnValidator | None = None
+        self.tls: TLSConfig | None = None
         #: The PYRO address behind a PYRONAME or PYROLOC one, once asked for.
         self.resolved: PyroURI | None = None
         self._resolved_at = 0.0
@@ -232,20 +238,20 @@ class Core:
             self._end = CallerEnd(self._settings)
         remembered = self.resolved
         uri = self._resolve()
-        if self.identification is not None:
-            raise ConnectionDeniedError(
-                "this proxy has an identification, and the server does not authenticate: nothing was sent",
-                ConnectionDeniedError.SECURITY,
-            )
         try:
-            connection = Connection.open(uri.endpoint, self._end, self._connect_seconds(until))
+            connection = Connection.open(
+                uri.endpoint, self._end, self._connect_seconds(until), credentials=self.credentials(), uri=uri,
+                tls=self._tls_for(uri),
+            )  # fmt: skip
+        except ConnectionDeniedError:
+            raise
         except ProtocolError:
             self.unresolve()
             if remembered is not None and remembered is uri:
                 # The object may have moved since its name was looked up; nothing has been sent yet.
                 return self._open(state, until)
             raise
-        if uri.protocol == "PYROLOC":
+        if uri.protocol in ("PYROLOC", "PYROLOCSSL"):
             self._resolve_location(uri, connection, until)
         with self._lock:
             self._connections[state.hub] = connection
@@ -254,6 +260,30 @@ class Core:
                     del self._connections[key]
         self.calls = connection.calls
         return connection.calls
+
+    def credentials(self) -> Credentials | None:
+        """Return what this side identifies itself with; None where that is nothing."""
+        if self.identification is None and self.validator is None:
+            return None
+        from gpyro.auth import Credentials  # only proxies with an identification need the cryptography
+
+        return Credentials(self.identification, self.validator)
+
+    def _tls_for(self, uri: PyroURI) -> TLSConfig | None:
+        """Return how to speak TLS with an address, None where it is a plain one.
+
+        Raises:
+            URIError: this proxy has a TLSConfig, and the address would lead past it.
+        """
+        if uri.protocol not in ("PYROSSL", "PYROLOCSSL"):
+            if self.tls is not None:
+                raise URIError(f"{uri} is a plain address, and this proxy has a TLSConfig; nothing was sent there")
+            return None
+        if self.tls is not None:
+            return self.tls
+        from gpyro.hub import TLSConfig  # only proxies with TLS need it
+
+        return TLSConfig.from_settings(self._settings or process_config)
 
     def _connect_seconds(self, until: float | None) -> float | None:
         """Return how long connecting may take; None is the setting."""
@@ -272,14 +302,12 @@ class Core:
         uri = self.resolved or self.uri
         assert uri is not None
         if uri.protocol == "PYRONAME":
-            uri = seams.resolve_name.get()(uri)
+            uri = seams.resolve_name.get()(uri, self)
             if uri.protocol == "PYRONAME":
                 raise URIError(f"{self.uri} stands for {uri}, which is a name again")
             self.resolved = uri
             self._resolved_at = time.monotonic()
-        if uri.protocol in ("PYROSSL", "PYROLOCSSL"):
-            raise URIError(f"{uri}: TLS is not part of this version; use PYRO or PYROLOC")
-        if not self.object_id and uri.protocol != "PYROLOC":
+        if not self.object_id and uri.protocol not in ("PYROLOC", "PYROLOCSSL"):
             self.object_id = uri.objectID
         return uri
 
@@ -321,6 +349,11 @@ class Core:
         for key, connection in list(self._connections.items()):
             if connection.calls is calls:
                 self._connections.pop(key, None)
+
+    def hand_on(self, twin: Core) -> None:
+        """Give a copy of the proxy what this one was told."""
+        twin.timeout, twin.oneway = self.timeout, self.oneway
+        twin.identification, twin.validator, twin.tls = self.identification, self.validator, self.tls
 
     def release(self) -> None:
         """Close the connections; what is queued is sent first. The next call connects again."""

@@ -22,6 +22,7 @@ __all__ = [
     "MAX_TARGET_BYTES",
     "MAX_UNDECIDED_BYTES",
     "PREFACE",
+    "SEAL_BYTES",
     "VERSION",
     "Annotation",
     "Buffer",
@@ -39,6 +40,8 @@ __all__ = [
 
 Buffer = Union[bytes, bytearray, memoryview]
 
+#: The code behind a sealed frame. Source: gpyro.auth, HMAC-SHA256 cut to half.
+SEAL_BYTES: Final = 16
 #: Ours alone: Pyro 3 is 5, Pyro 4 is 46 to 48, Pyro 5 is 502. "G" and a counter.
 VERSION: Final = b"G\x01"
 PREFACE: Final = b"PYRO" + VERSION

@@ -1,4 +1,4 @@
-"""What the two sides tell each other first: the bodies of HELLO, WELCOME and DENY.
+"""What the two sides tell each other first: the bodies of HELLO, CHALLENGE, PROOF, WELCOME and DENY.
 
 A greeting is a fixed part of 28 bytes
 
@@ -6,6 +6,9 @@ A greeting is a fixed part of 28 bytes
 
 followed by fields, each a tag u8, a length u16 and data. Unknown tags are skipped, so that later versions can
 say more. Nothing here is deserialised beyond that.
+
+HELLO is a greeting, and so is the server's first frame: WELCOME, or CHALLENGE where it wants a login (`login.py`).
+PROOF, and the WELCOME behind it, are fields alone.
 """
 
 from __future__ import annotations
@@ -18,7 +21,9 @@ from typing import Final
 from gpyro.errors import LocalProtocolError, RemoteProtocolError
 from gpyro.wire.native import HEADER_BYTES, MAX_HANDSHAKE_BYTES
 
-__all__ = ["Feature", "Field", "Greeting", "Mechanism", "build_denial", "parse_denial"]
+__all__ = [
+    "Feature", "Field", "Greeting", "Mechanism", "build_denial", "build_fields", "parse_denial", "parse_fields",
+]  # fmt: skip
 
 _FIXED = struct.Struct("!IBBHI16s")
 
@@ -35,6 +40,7 @@ class Feature(enum.IntFlag):
     CANCEL = 0x08
     DEADLINES = 0x10
     STREAMS = 0x20  # set aside
+    PICKLE = 0x40  # this side speaks pickle, and nothing else; never negotiated, both have it or none
 
 
 #: What this version has.
@@ -47,8 +53,8 @@ class Mechanism(enum.IntEnum):
     """How a side wants to prove who it is."""
 
     NONE = 0
-    GPYRO_AUTH_1 = 1  # set aside: mutual proof of a key or passphrase
-    CUSTOM = 255  # set aside: a validator's own challenge and token
+    GPYRO_AUTH_1 = 1  # mutual proof of a key or passphrase
+    CUSTOM = 255  # a validator's own challenge and token
 
 
 class Field(enum.IntEnum):
@@ -60,6 +66,9 @@ class Field(enum.IntEnum):
     PROOF = 4
     AGENT = 5
     REASON = 6
+    KDF = 7
+    SALT = 8
+    BINDING = 9
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +102,7 @@ class Greeting:
             self.features, self.runs, self.mechanism, self.heartbeat_seconds, self.max_message_bytes,
             self.instance,
         )
-        return fixed + _build_fields(self.fields)
+        return fixed + build_fields(self.fields)
 
     @classmethod
     def parse(cls, body: bytes) -> Greeting:
@@ -107,14 +116,14 @@ class Greeting:
         features, runs, mechanism, heartbeat, max_message, instance = _FIXED.unpack_from(body)
         return cls(
             features, bool(runs & 1), mechanism, heartbeat, max_message, instance,
-            _parse_fields(body[_FIXED.size :]),
+            parse_fields(body[_FIXED.size :]),
         )
 
 
 def build_denial(code: int, reason: str) -> bytes:
     """Pack the body of a DENY: Pyro's reason code and a text for people, cut to 300 bytes."""
     cut = reason.encode(errors="replace")[:300].decode(errors="ignore")
-    return bytes((code,)) + _build_fields({Field.REASON: cut.encode()})
+    return bytes((code,)) + build_fields({Field.REASON: cut.encode()})
 
 
 def parse_denial(body: bytes) -> tuple[int, str]:
@@ -125,14 +134,20 @@ def parse_denial(body: bytes) -> tuple[int, str]:
     """
     if not body:
         return 0, ""
-    return body[0], _parse_fields(body[1:]).get(Field.REASON, b"").decode(errors="replace")
+    return body[0], parse_fields(body[1:]).get(Field.REASON, b"").decode(errors="replace")
 
 
-def _build_fields(fields: dict[int, bytes]) -> bytes:
+def build_fields(fields: dict[int, bytes]) -> bytes:
+    """Pack fields; the counterpart of `parse_fields`."""
     return b"".join(struct.pack("!BH", tag, len(data)) + data for tag, data in fields.items())
 
 
-def _parse_fields(data: bytes) -> dict[int, bytes]:
+def parse_fields(data: bytes) -> dict[int, bytes]:
+    """Unpack fields.
+
+    Raises:
+        RemoteProtocolError: one is cut short.
+    """
     fields: dict[int, bytes] = {}
     at = 0
     while at < len(data):

@@ -18,7 +18,8 @@ States. A frame that the table does not name for a state is an error of the side
     (-- sent by us, == received)
 
 A client that needs no login may send requests right behind its HELLO; a server leaves them unparsed until it
-has decided. This module does no I/O and knows no clock.
+has decided. After a login on a connection without TLS each frame has a code of 16 bytes behind it (`seal`), which
+no length counts. This module does no I/O and knows no clock.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final, NoReturn
+from typing import TYPE_CHECKING, Final, NoReturn
 
 from gpyro.errors import LocalProtocolError, RemoteProtocolError
 from gpyro.wire.frames import (
@@ -39,6 +40,7 @@ from gpyro.wire.frames import (
     MAX_TARGET_BYTES,
     MAX_UNDECIDED_BYTES,
     PREFACE,
+    SEAL_BYTES,
     VERSION,
     Annotation,
     Buffer,
@@ -53,6 +55,9 @@ from gpyro.wire.frames import (
     parse_extras,
     parse_target,
 )
+
+if TYPE_CHECKING:
+    from gpyro.auth import Seal
 
 __all__ = [
     "CALLS",
@@ -111,6 +116,8 @@ _S = State
 CALLS: Final = frozenset({_T.REQUEST, _T.REPLY, _T.ERROR, _T.ONEWAY})
 _CHUNK: Final = int(_T.CHUNK)
 _MORE: Final = int(Flag.MORE)
+#: What a frame with a wrong code means; nothing of it has been looked at.
+WRONG_SEAL: Final = "a frame's code does not fit: it was changed, repeated or left out on the way"
 _SERVICE: Final = CALLS | {_T.CANCEL, _T.PING, _T.PONG, _T.GOAWAY, _T.CHUNK}
 
 #: (side, state) -> {frame type that is received: state after it}
@@ -172,7 +179,8 @@ class Machine:
 
     __slots__ = (
         "_accepts", "_at", "_data", "_failure", "_filled", "_give_buffer", "_large", "_large_size",
-        "_messages", "_open_bytes", "_reading_into", "_started", "_take_buffer", "limits", "side", "state",
+        "_messages", "_open_bytes", "_reading_into", "_seal", "_started", "_take_buffer", "limits", "side",
+        "state",
     )
 
     def __init__(
@@ -197,6 +205,7 @@ class Machine:
         # The peer's preface was seen, and the end was not.
         self._started = False
         self._failure = ""
+        self._seal: Seal | None = None
         self._enter(State.NEW)
 
     def __repr__(self) -> str:
@@ -225,6 +234,10 @@ class Machine:
         self._drop_all()
 
     # -- receiving -------------------------------------------------------------------------------------------
+
+    def expect_seals(self, seal: Seal) -> None:
+        """From the next frame on, take none whose code does not fit."""
+        self._seal = seal
 
     def receive_data(self, data: bytes) -> None:
         """Take what was read from the peer."""
@@ -272,12 +285,13 @@ class Machine:
             if self.state is State.FAILED or self.state is State.CLOSED or not PREFACE.startswith(opening):
                 return self.state is not State.CLOSED
             at += len(PREFACE)
+        sealed = 0 if self._seal is None else SEAL_BYTES
         while accepts and len(data) - at >= HEADER_BYTES:
             kind, flags, target_bytes, _, body_bytes, extras_bytes = HEADER.unpack_from(data, at)
             size = HEADER_BYTES + target_bytes + body_bytes + extras_bytes
             if self._find_fault(kind, size, target_bytes):
                 return True
-            at += size
+            at += size + sealed
             if at > len(data):
                 return False
             if kind != _CHUNK or not flags & _MORE:
@@ -302,6 +316,8 @@ class Machine:
         data, at, accepts = self._data, self._at, self._accepts
         end = len(data)
         unpack, max_bytes = HEADER.unpack_from, self.limits.max_message_bytes
+        seal = self._seal
+        sealed = 0 if seal is None else SEAL_BYTES
         while len(frames) < limit and end - at >= HEADER_BYTES:
             kind, flags, target_bytes, request_id, body_bytes, extras_bytes = unpack(data, at)
             size = HEADER_BYTES + target_bytes + body_bytes + extras_bytes
@@ -317,15 +333,21 @@ class Machine:
                 if fault := self._find_fault(kind, size, target_bytes):
                     self._fail(fault)
             stop = at + size
-            if stop > end:
+            if stop + sealed > end:
                 if size > LARGE_FRAME_BYTES:
-                    self._start_large(data, at, size)
+                    self._start_large(data, at, size + sealed)
                     at = end
                 break
+            if kind == _CHUNK and frames:  # it may be at fault, which must not cost the frames before it
+                break
+            if seal is not None and not seal.fits(data[at:stop], data[stop : stop + SEAL_BYTES]):
+                if frames:
+                    break
+                self._fail(WRONG_SEAL)
             target_at = at + HEADER_BYTES
             body_at = target_at + target_bytes
             extras_at = body_at + body_bytes
-            at = stop
+            at = stop + sealed
             frame = (
                 kind, flags, request_id, data[target_at:body_at], data[body_at:extras_at],
                 data[extras_at:stop] if extras_bytes else b"", None,
@@ -337,10 +359,7 @@ class Machine:
                 accepts = self._accepts
                 if kind < 16:
                     break
-            elif kind == 24:  # CHUNK
-                if frames:  # it may be at fault, which must not cost the frames before it
-                    at -= size
-                    break
+            elif kind == _CHUNK:
                 self._data, self._at = data, at
                 self._collect(frame, frames)
             else:
@@ -424,6 +443,10 @@ class Machine:
         body_at = HEADER_BYTES + target_bytes
         extras_at = body_at + body_bytes
         view = memoryview(owner)[: self._large_size].toreadonly()
+        if self._seal is not None:
+            view, code = view[:-SEAL_BYTES], bytes(view[-SEAL_BYTES:])
+            if not self._seal.fits(view, code):
+                self._fail(WRONG_SEAL)
         body, extras = view[body_at:extras_at], view[extras_at:]
         frame = (kind, flags, request_id, bytes(view[HEADER_BYTES:body_at]), body, extras, owner)
         self._large, self._filled = None, 0

@@ -308,6 +308,21 @@ def test_ns_that_keeps_running_denies_shutdown(tmp_path: Path) -> None:
     assert "Will ignore shutdown requests." in ended.stdout
 
 
+def test_a_name_server_with_rights_denies_what_its_file_does_not_grant(tmp_path: Path) -> None:
+    port = free_port()
+    (tmp_path / "plant.rights").write_text(": * lookup  # and nothing else\n")
+    environment = make_environment(tmp_path, ns_port=port)
+    with Program([*NS, "-r", "--rights", str(tmp_path / "plant.rights")], environment) as program:
+        program.read_until("Name Server started.")
+        nsc = Nsc(port)
+        assert nsc.lines("ping")
+        assert nsc.lines("resolve", ":Pyro.NameServer")
+        assert "a caller without an identity lacks the right 'register' to ':Default.x'" in nsc.error(
+            "register", ":Default.x", "PYRO://localhost:1/x"
+        )
+        assert "lacks the right 'admin' to ':'" in nsc.error("shutdown")
+        assert program.stop().status == 0
+
 # -- the others --------------------------------------------------------------------------------------------------
 
 

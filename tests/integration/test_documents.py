@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from gpyro.naming import parse_rights
 from tests.support.programs import Program, free_port, make_environment, run
 
 ROOT = Path(__file__).parents[2]
@@ -33,6 +34,17 @@ def test_the_blocks_of_the_usage_page_run_one_after_another_in_one_process() -> 
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("PYRO://127.0.0.1:") == 3
     assert done.stdout.endswith("0 %\n50 %\n100 %\ndone\n")
+
+
+def test_the_blocks_of_the_access_page_run_and_its_error_and_its_rights_are_as_shown() -> None:
+    document = ROOT / "docs" / "access.md"
+    done = subprocess.run(
+        [sys.executable, "-c", "\n".join(blocks(document))], capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 0, done.stderr
+    assert f"    {done.stdout}" in document.read_text()
+    lines = re.search(r"(^    # plant.rights\n.*?)\n\n", document.read_text(), re.MULTILINE | re.DOTALL)
+    assert lines and repr(parse_rights(lines[1])) == "<Rights in :Plant, :Plant.safety, :Pyro>"
 
 
 def test_the_readme_has_two_commands_of_one_line_each_that_make_their_own_environment() -> None:

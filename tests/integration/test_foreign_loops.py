@@ -16,6 +16,7 @@ import pytest
 
 import gpyro
 from tests.support.programs import PROGRAMS, Program, make_environment
+from tests.support.servers import hello
 from tests.support.serving import serve, wait_until
 
 KINDS = pytest.mark.parametrize("kind", ["select", "gevent", "patched", "asyncio"])
@@ -30,7 +31,8 @@ def looping(tmp_path: Path, kind: str, connections: int = 0) -> Iterator[Any]:
         with ExitStack() as stack:
             for _ in range(connections):
                 port = gpyro.PyroURI(uri).port or 0
-                stack.enter_context(socket.create_connection(("127.0.0.1", port)))
+                caller = stack.enter_context(socket.create_connection(("127.0.0.1", port)))
+                caller.sendall(hello())  # who says nothing is not kept for long while others wait
             if connections:
                 program.read_until("looping")
             yield proxy

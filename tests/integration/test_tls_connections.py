@@ -1,68 +1,52 @@
-"""Calls between two connections over TLS; and peers that do not get as far as a call."""
+"""Calls over TLS; and peers that do not get as far as one."""
 
 from __future__ import annotations
 
 import logging
 import ssl
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import pytest
 
+import gpyro
 from gpyro import hub
-from gpyro._proxy.core import CallerEnd
-from gpyro.configuration import config as process_config
-from gpyro.connection import Connection
 from gpyro.errors import ConnectionDeniedError, ProtocolError
-from gpyro.wire.native import FrameType, Side, build_target
 from tests.support.certificates import authority, standard_client
-from tests.support.servers import SECONDS, Bench, Running, eventually, running_daemon
+from tests.support.servers import SECONDS, Bench, Running, connection_of, eventually, running_daemon
 from tests.support.tls_pair import Far, client_config, connect_plain, server_config
 
 
 @contextmanager
 def tls_daemon(tls: hub.TLSConfig | None = None, **items: Any) -> Iterator[Running]:
-    """Serve on a port where TLS is put on what is accepted."""
-    with running_daemon(**items) as running:
-        taken: Callable[[Any], object] = running.service._on_accept
-        wanted = tls or server_config()
-        running.service._listener._on_accept = lambda sock: taken(hub.accept_tls(sock, wanted))
+    """Serve a port that takes TLS only."""
+    with running_daemon(protocol="PYROSSL", tls=tls or server_config(), **items) as running:
         yield running
 
 
-def begin(port: int, tls: hub.TLSConfig | None) -> Connection:
-    """Open a connection and say hello, as a proxy does."""
-    sock = hub.connect(("tcp", "127.0.0.1", port), SECONDS, tls=tls)
-    connection = Connection(sock, Side.CLIENT, CallerEnd(process_config.snapshot()))
-    connection._say(FrameType.HELLO, connection._greeting().build())
-    return connection
-
-
-def call(connection: Connection, bench: Bench, method: str, *args: Any) -> Any:
-    return connection.calls.call(build_target(bench.GUID(), method), args, None, SECONDS)
+def proxy_of(server: Running, obj: object, tls: hub.TLSConfig | None = None) -> Any:
+    proxy = gpyro.Proxy(server.connect(obj), tls=tls or client_config())
+    server._proxies.append(proxy)
+    return proxy
 
 
 @pytest.mark.parametrize("value", ["short", b"x" * 3_000_000, b"y" * 12_000_000, [("a", 1)] * 5000])
 def test_calls_of_all_sizes_go_over_tls(value: Any) -> None:
     with tls_daemon() as server:
         bench = Bench()
-        server.connect(bench)
-        connection = begin(server.port, client_config())
+        proxy = proxy_of(server, bench)
         for _ in range(2):
-            assert call(connection, bench, "echo", value) == value
+            assert proxy.echo(value) == value
         assert server.connections[0].stream.tls is not None
-        connection.close()
 
 
 def test_caller_without_tls_hears_what_the_port_is_for(caplog: pytest.LogCaptureFixture) -> None:
     with tls_daemon() as server:
         bench = Bench()
-        server.connect(bench)
-        connection = begin(server.port, None)
+        proxy = server.proxy(server.connect(bench).replace("PYROSSL", "PYRO"))
         with pytest.raises(ConnectionDeniedError, match=r"this port is for TLS; .* begins with PYROSSL://"):
-            call(connection, bench, "echo", 1)
-        connection.close()
+            proxy.echo(1)
         assert "it does not speak TLS; callers of this daemon need its PYROSSL:// address" in caplog.text
         assert bench.entered == 0
 
@@ -106,22 +90,20 @@ def test_refused_certificate_reaches_the_caller_although_its_requests_are_under_
     config = server_config(client_certificates="required", ca=authority().pem)
     with tls_daemon(config) as server:
         bench = Bench()
-        server.connect(bench)
         for _ in range(20):
-            connection = begin(server.port, client_config())
+            proxy = proxy_of(server, bench)
             with pytest.raises(ProtocolError, match="it wants a certificate of us"):
-                call(connection, bench, "echo", b"x" * 100_000)
-            connection.close()
-        assert bench.entered == 0
+                proxy.echo(b"x" * 100_000)
+            assert bench.entered == 0
 
 
 def test_daemon_that_goes_down_says_goodbye_over_tls(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.WARNING)
     with tls_daemon() as server:
         bench = Bench()
-        server.connect(bench)
-        connection = begin(server.port, client_config())
-        assert call(connection, bench, "echo", 1) == 1
+        proxy = proxy_of(server, bench)
+        assert proxy.echo(1) == 1
+        connection = connection_of(proxy)
         server.daemon.shutdown()
         eventually(lambda: connection.closed_by is not None)
         assert "shut down" in str(connection.closed_by)
@@ -131,14 +113,12 @@ def test_daemon_that_goes_down_says_goodbye_over_tls(caplog: pytest.LogCaptureFi
 def test_garbage_behind_the_handshake_cuts_one_connection_only() -> None:
     with tls_daemon() as server:
         bench = Bench()
-        server.connect(bench)
-        connection = begin(server.port, client_config())
-        assert call(connection, bench, "echo", 1) == 1
+        proxy = proxy_of(server, bench)
+        assert proxy.echo(1) == 1
         far = Far(server.port, standard_client(authority().pem))
         far.do(far.tls.do_handshake)
         far.sock.sendall(b"\x17\x03\x03\x00\x40" + bytes(64))
         with pytest.raises(ssl.SSLError, match=r"(?i)bad.record.mac"):
             far.do(lambda: far.tls.read(10))
         far.close()
-        assert call(connection, bench, "echo", 2) == 2
-        connection.close()
+        assert proxy.echo(2) == 2

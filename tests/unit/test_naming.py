@@ -360,8 +360,8 @@ def test_trace_prints_each_place_that_is_tried(
     assert f"contacting the name server at localhost port {settings.ns_port}..." in capsys.readouterr().out
 
 
-def test_identification_is_refused_before_anything_is_sent() -> None:
-    with pytest.raises(ConnectionDeniedError, match="authentication is not part of this version"):
+def test_name_server_that_cannot_prove_itself_is_not_used(running: naming.NameServerStarter) -> None:
+    with pytest.raises(ConnectionDeniedError, match="does not authenticate"):
         naming.NameServerLocator("secret").getNS()
 
 
@@ -374,11 +374,11 @@ def test_name_address_stands_for_the_address_behind_it(
     ns = locate()
     ns.register("pump", URI)
     resolve = seams.resolve_name.get()
-    assert resolve(gpyro.PyroURI("PYRONAME://pump")) == URI
-    assert resolve(gpyro.PyroURI(f"PYRONAME://127.0.0.1:{settings.ns_port}/:Default.pump")) == URI
-    assert resolve(gpyro.PyroURI("PYRONAME://127.0.0.1/pump")) == URI
+    assert resolve(gpyro.PyroURI("PYRONAME://pump"), None) == URI
+    assert resolve(gpyro.PyroURI(f"PYRONAME://127.0.0.1:{settings.ns_port}/:Default.pump"), None) == URI
+    assert resolve(gpyro.PyroURI("PYRONAME://127.0.0.1/pump"), None) == URI
     with pytest.raises(NamingError, match="name not found"):
-        resolve(gpyro.PyroURI("PYRONAME://nothing"))
+        resolve(gpyro.PyroURI("PYRONAME://nothing"), None)
     ns._release()
 
 
@@ -489,11 +489,6 @@ def test_starter_without_a_server_refuses_to_handle_requests() -> None:
         naming.NameServerStarter().handleRequests(0)
     assert naming.NameServerStarter().getServerSockets() == []
     assert repr(naming.NameServerStarter()) == "<NameServerStarter not started>"
-
-
-def test_starter_refuses_an_identification() -> None:
-    with pytest.raises(DaemonError, match="authentication"):
-        naming.NameServerStarter("secret")
 
 
 def test_storage_that_cannot_be_written_is_told_and_passed_over(

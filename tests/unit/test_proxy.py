@@ -132,16 +132,23 @@ def test_functions_that_make_proxies_make_those_of_their_kind() -> None:
     assert type(uri.getAttrProxy()) is gpyro.AttrProxy
 
 
-def test_identification_is_refused_before_anything_is_sent() -> None:
+def test_identification_that_is_none_is_refused_and_changes_nothing() -> None:
     proxy = gpyro.Proxy(URI)
     proxy._setIdentification("secret")
-    with pytest.raises(gpyro.errors.ConnectionDeniedError, match="nothing was sent"):
-        proxy.method()
+    with pytest.raises(TypeError, match="passphrase"):
+        proxy._setIdentification(("user", "password"))
+    with pytest.raises(ValueError, match="empty"):
+        proxy._setIdentification("")
+    assert proxy.__dict__["_core"].identification == "secret"
 
 
-def test_address_with_tls_says_that_this_version_has_none() -> None:
-    with pytest.raises(gpyro.errors.URIError, match="TLS"):
-        gpyro.Proxy("PYROSSL://127.0.0.1:1/x").method()
+def test_secret_shows_nowhere_and_travels_in_no_pickle() -> None:
+    proxy = gpyro.Proxy(URI)
+    proxy._setIdentification("s3cr3t")
+    assert "s3cr3t" not in repr(proxy) + repr(proxy.__dict__["_core"].credentials())
+    assert b"s3cr3t" not in pickle.dumps(proxy)
+    assert pickle.loads(pickle.dumps(proxy)).__dict__["_core"].identification is None
+    assert copy.copy(proxy).__dict__["_core"].identification == "s3cr3t"
 
 
 def test_waiting_for_callbacks_ends_with_its_time() -> None:

@@ -54,10 +54,13 @@ def test_unknown_command_and_option_end_with_status_2() -> None:
     assert "No such option" in result.stderr
 
 
-def test_identification_is_refused_with_status_2() -> None:
-    result = invoke("nsc", "-i", "secret", "ping")
+def test_identification_given_twice_or_empty_is_refused_with_status_2() -> None:
+    result = invoke("nsc", "-i", "secret", "--identification-file", "key", "ping")
     assert result.exit_code == 2
-    assert "authentication is not part of this version" in result.stderr
+    assert "give one of them" in result.stderr
+    result = invoke("nsc", "-i", "", "ping")
+    assert result.exit_code == 2
+    assert "the passphrase is empty" in result.stderr
 
 
 def test_genguid_prints_a_new_id_each_time() -> None:

@@ -1,0 +1,107 @@
+"""Whom a server knows: verifiers of keys by id, and of passphrases, which have none. Pure but for random salts."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from typing import Union
+
+from gpyro._auth.proofs import SALT_BYTES, Kdf, Key, Proof, Verifier, check_proof, make_verifier
+
+__all__ = ["MAX_PASSPHRASES", "Accounts", "Identification", "passphrase_bytes", "sort_identifications"]
+
+#: All of them are tried at each login, 8 us each, so that time does not tell which one it was.
+MAX_PASSPHRASES = 100
+
+#: What `setAllowedIdentifications` takes.
+Identification = Union[str, bytes, Key, Verifier]
+
+
+def passphrase_bytes(passphrase: object) -> bytes:
+    """Return a passphrase as bytes.
+
+    Raises:
+        TypeError: it is neither text nor bytes. ValueError: it is empty.
+    """
+    if isinstance(passphrase, str):
+        passphrase = passphrase.encode()
+    if not isinstance(passphrase, bytes):
+        raise TypeError(
+            f"an identification of type {type(passphrase).__name__!r}; it is a passphrase (text or bytes) or a "
+            "key of gpyro.auth.load_key; anything else needs a validator of your own"
+        )
+    if not passphrase:
+        raise ValueError("an identification is empty; None stands for no identification")
+    return passphrase
+
+
+def sort_identifications(ids: Iterable[object]) -> tuple[list[bytes], list[Verifier]]:
+    """Split what a server is to accept into passphrases and verifiers.
+
+    Raises:
+        TypeError: `ids` is no list or tuple, or one of them is nothing to log in with.
+        ValueError: one is empty, two have one id, or there are too many passphrases.
+    """
+    if not isinstance(ids, (list, tuple, set, frozenset)):
+        raise TypeError(f"ids must be a list, not {type(ids).__name__!r}")
+    passphrases: list[bytes] = []
+    verifiers: dict[str, Verifier] = {}
+    for item in ids:
+        if isinstance(item, Key):
+            item = item.verifier()
+        if isinstance(item, Verifier):
+            if item.id in verifiers:
+                raise ValueError(f"two keys have the id {item.id!r}; each needs one of its own")
+            verifiers[item.id] = item
+        else:
+            passphrases.append(passphrase_bytes(item))
+    if len(passphrases) > MAX_PASSPHRASES:
+        raise ValueError(
+            f"{len(passphrases)} passphrases; the limit is {MAX_PASSPHRASES}, as all are tried at each login. "
+            "Give each caller a key (`gpyro keygen`): of those there may be any number"
+        )
+    return passphrases, list(verifiers.values())
+
+
+class Accounts:
+    """Checks logins. An unknown id costs the same work and gives the same answers as a known one.
+
+    Args:
+        salted_keys: of the passphrases, made with `kdf` and `salt`; they are `passphrase:1` and so on.
+        verifiers: of the keys.
+    """
+
+    __slots__ = ("_nobody", "_passphrases", "_verifiers", "kdf", "salt")
+
+    def __init__(
+        self, salted_keys: Sequence[bytes], verifiers: Iterable[Verifier], kdf: Kdf, salt: bytes
+    ) -> None:
+        self.kdf = kdf
+        self.salt = salt
+        self._passphrases = [
+            make_verifier(f"passphrase:{number}", key) for number, key in enumerate(salted_keys, 1)
+        ]
+        self._verifiers = {verifier.id: verifier for verifier in verifiers}
+        # Of a key that was never given to anybody.
+        self._nobody = make_verifier("nobody", os.urandom(32))
+
+    def __repr__(self) -> str:
+        return f"<Accounts of {len(self._passphrases)} passphrases and {len(self._verifiers)} keys>"
+
+    @staticmethod
+    def new_salt() -> bytes:
+        """Return the salt of a new daemon."""
+        return os.urandom(SALT_BYTES)
+
+    def check(self, key_id: str, transcript: bytes, proof: bytes) -> tuple[Verifier, Proof] | None:
+        """Return whose proof it is, with the server's side of the login; None if it is nobody's."""
+        if key_id:
+            candidates: Sequence[Verifier] = (self._verifiers.get(key_id, self._nobody),)
+        else:
+            candidates = self._passphrases or (self._nobody,)
+        found = None
+        for verifier in candidates:
+            result = check_proof(verifier, transcript, proof)
+            if result is not None and verifier is not self._nobody:
+                found = verifier, result
+        return found

@@ -1,0 +1,183 @@
+"""Files of keys: one line each, readable by their owner alone.
+
+    gpyro-key-1 ID SECRET                          what a caller has, made by `gpyro keygen`
+    gpyro-verifier-1 ID STORED SERVER [ROLE,...]   what a server has of it; several lines make a file of accounts
+
+The binary parts are base64. Empty lines and those that begin with # are passed over.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import os
+import stat
+
+from gpyro._auth.proofs import KEY_BYTES, Key, Verifier, check_id
+from gpyro.errors import ConfigurationError
+
+__all__ = ["KEY_WORD", "VERIFIER_WORD", "format_key", "format_verifier", "load_identification", "load_key",
+           "load_verifiers", "read_private", "write_private"]  # fmt: skip
+
+KEY_WORD = "gpyro-key-1"
+VERIFIER_WORD = "gpyro-verifier-1"
+FILE_MODE = 0o600
+#: A line of a verifier is some 150 bytes; this is a file for 50,000 callers.
+MAX_FILE_BYTES = 8 * 1024 * 1024
+
+
+def format_key(key: Key) -> str:
+    """Return the line of a key; `load_key` reads it."""
+    return f"{KEY_WORD} {key.id} {_encode(key.secret)}\n"
+
+
+def format_verifier(verifier: Verifier) -> str:
+    """Return the line of a verifier; `load_verifiers` reads it."""
+    roles = "".join(f" {role}" for role in (",".join(sorted(verifier.roles)),) if role)
+    return f"{VERIFIER_WORD} {verifier.id} {_encode(verifier.stored_key)} {_encode(verifier.server_key)}{roles}\n"
+
+
+def load_key(path: str | os.PathLike[str]) -> Key:
+    """Read the one key in a file.
+
+    Raises:
+        ConfigurationError: it cannot be read, others may read it, or it holds something else.
+    """
+    found = [_parse_key(path, number, words) for number, words in _lines(path)]
+    if len(found) != 1:
+        raise ConfigurationError(f"{os.fspath(path)!r} holds {len(found)} keys; one of `gpyro keygen` is wanted")
+    return found[0]
+
+
+def load_verifiers(path: str | os.PathLike[str]) -> list[Verifier]:
+    """Read a file of accounts; a line may also be a key, of which only the verifier is kept.
+
+    Raises:
+        ConfigurationError: it cannot be read, others may read it, or a line is none of a verifier.
+    """
+    verifiers = []
+    for number, words in _lines(path):
+        if words[0] == KEY_WORD:
+            verifiers.append(_parse_key(path, number, words).verifier())
+        else:
+            verifiers.append(_parse_verifier(path, number, words))
+    if not verifiers:
+        raise ConfigurationError(f"{os.fspath(path)!r} holds no account; `gpyro keygen` prints lines for it")
+    return verifiers
+
+
+def load_identification(path: str | os.PathLike[str]) -> str | Key | list[Verifier]:
+    """Read what is in a file: a key, accounts, or else a passphrase on its only line.
+
+    Raises:
+        ConfigurationError: it cannot be read, others may read it, or it has several lines of something else.
+    """
+    lines = _lines(path)
+    if (lines and lines[0][1][0] == VERIFIER_WORD) or len(lines) > 1:
+        return load_verifiers(path)
+    if lines and lines[0][1][0] == KEY_WORD:
+        return load_key(path)
+    passphrase = read_private(path).strip("\r\n")
+    if not passphrase:
+        raise ConfigurationError(f"{os.fspath(path)!r} is empty; it should hold a passphrase or a key")
+    return passphrase
+
+
+def write_private(path: str | os.PathLike[str], text: str) -> None:
+    """Make a new file that only this user can read.
+
+    Raises:
+        ConfigurationError: it exists, or cannot be made.
+    """
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, FILE_MODE)
+    except OSError as exc:
+        raise ConfigurationError(
+            f"{os.fspath(path)!r} cannot be made: {exc.strerror}; nothing is overwritten, choose another name"
+        ) from exc
+    with open(descriptor, "w") as file:
+        os.fchmod(descriptor, FILE_MODE)
+        file.write(text)
+
+
+def read_private(path: str | os.PathLike[str]) -> str:
+    """Return the text of a file that only this user, or root, may read and write.
+
+    Raises:
+        ConfigurationError: others may, or it cannot be read.
+    """
+    name = os.fspath(path)
+    try:
+        # Not blocking, so that a pipe in its place holds nobody up.
+        descriptor = os.open(name, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        with open(descriptor, "rb") as file:
+            _check_owner(name, os.fstat(descriptor))
+            data = file.read(MAX_FILE_BYTES + 1)
+    except OSError as exc:
+        raise ConfigurationError(f"{name!r} cannot be read: {exc.strerror}") from exc
+    if len(data) > MAX_FILE_BYTES:
+        raise ConfigurationError(f"{name!r} is larger than {MAX_FILE_BYTES} bytes, which no file of keys is")
+    try:
+        return data.decode()
+    except UnicodeDecodeError as exc:
+        raise ConfigurationError(f"{name!r} is no text: {exc}") from exc
+
+
+def _check_owner(name: str, state: os.stat_result) -> None:
+    if not stat.S_ISREG(state.st_mode):
+        raise ConfigurationError(f"{name!r} is no plain file")
+    if state.st_uid not in (os.geteuid(), 0):
+        raise ConfigurationError(
+            f"{name!r} belongs to user {state.st_uid}; secrets are read from files of this user or root"
+        )
+    if state.st_mode & 0o077:
+        raise ConfigurationError(
+            f"{name!r} has mode {stat.S_IMODE(state.st_mode):04o}, so that others can read it; `chmod 600 {name}`"
+        )
+
+
+def _lines(path: str | os.PathLike[str]) -> list[tuple[int, list[str]]]:
+    rows = enumerate(read_private(path).splitlines(), 1)
+    return [(number, line.split()) for number, line in rows if line.strip() and not line.lstrip().startswith("#")]
+
+
+def _parse_key(path: str | os.PathLike[str], number: int, words: list[str]) -> Key:
+    if len(words) != 3 or words[0] != KEY_WORD:
+        raise _fault(path, number, f"does not read {KEY_WORD} ID SECRET")
+    return Key(_id(path, number, words[1]), _decode(path, number, words[2]))
+
+
+def _parse_verifier(path: str | os.PathLike[str], number: int, words: list[str]) -> Verifier:
+    if len(words) not in (4, 5) or words[0] != VERIFIER_WORD:
+        raise _fault(path, number, f"does not read {VERIFIER_WORD} ID STORED SERVER [ROLE,...]")
+    roles = words[4].split(",") if len(words) == 5 else []
+    checked = frozenset(_id(path, number, role) for role in roles)
+    return Verifier(
+        _id(path, number, words[1]), _decode(path, number, words[2]), _decode(path, number, words[3]), checked
+    )
+
+
+def _id(path: str | os.PathLike[str], number: int, text: str) -> str:
+    try:
+        return check_id(text)
+    except ValueError as exc:
+        raise _fault(path, number, f"has the id {exc}") from exc
+
+
+def _decode(path: str | os.PathLike[str], number: int, text: str) -> bytes:
+    try:
+        data = base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError):
+        data = b""
+    if len(data) != KEY_BYTES:
+        raise _fault(path, number, f"has a part that is not {KEY_BYTES} bytes in base64")
+    return data
+
+
+def _encode(data: bytes) -> str:
+    return base64.b64encode(data).decode()
+
+
+def _fault(path: str | os.PathLike[str], number: int, what: str) -> ConfigurationError:
+    # Never the line itself: it may be a secret.
+    return ConfigurationError(f"line {number} of {os.fspath(path)!r} {what}")

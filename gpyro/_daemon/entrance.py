@@ -1,0 +1,323 @@
+"""The entrance of a daemon: who may knock, who has to identify himself, and who is let in.
+
+Without a validator a caller is let in, or told that it is not, in the turn of the loop that reads its HELLO. With
+one, a greenlet of its own deals with each new connection: the validator's methods may wait, and a login takes a
+round trip. It ends with the connection, which the handshake's deadline ends if nothing else does.
+
+A flood of callers that say nothing meets `has_room`: the slots for those who are not known yet are few, and who
+has said nothing for a tenth of a second while others wait loses his. Who is in the middle of a login keeps his
+longer.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from gpyro import hub
+from gpyro._daemon.sources import Sources
+from gpyro.configuration import Settings
+from gpyro.connection import Connection
+from gpyro.errors import ConnectionClosedError, ConnectionDeniedError, ProtocolError, RemoteProtocolError
+from gpyro.wire.hello import Greeting, Mechanism
+from gpyro.wire.native import Frame
+
+if TYPE_CHECKING:
+    from gpyro.auth import Accounts, DefaultConnValidator
+
+__all__ = ["Entrance"]
+
+#: Seconds in which a caller has to say something, and to get on with its login, while others wait for its slot.
+SILENT_SECONDS, LOGIN_SECONDS = 0.1, 1.0
+
+UNKNOWN = "security reasons: the identification was not accepted"
+OPEN = (
+    "security reasons: this server does not authenticate its callers, and this one insists on it; let the daemon "
+    "have setAllowedIdentifications, or take the identification away from the proxy"
+)
+WANTED = {
+    Mechanism.GPYRO_AUTH_1: "security reasons: this server wants an identification, a passphrase or a key "
+    "(_setIdentification)",
+    Mechanism.CUSTOM: "security reasons: this server's validator wants a token of its own "
+    "(_setNewConnectionValidator)",
+}
+
+log = logging.getLogger("gpyro.entrance")
+
+
+class Entrance:
+    """Decides about each new connection of one daemon.
+
+    `daemon` returns what validators get as the daemon; `refusal` says why nobody can be let in now.
+    """
+
+    def __init__(
+        self, settings: Settings, daemon: Callable[[], Any],
+        refusal: Callable[[Connection], tuple[int, str] | None],
+    ) -> None:  # fmt: skip
+        self._daemon = daemon
+        self._refusal = refusal
+        self._settings = settings
+        self.validator: DefaultConnValidator | None = None
+        self.is_insecure = False
+        #: Roles by identity.
+        self.roles: dict[str, frozenset[str]] = {}
+        self._accounts: Accounts | None = None
+        self._accounts_for: object = None
+        self._salt = b""
+        self._deriving: hub.Signal | None = None
+        #: Who is not let in yet, with the time of arrival, oldest first.
+        self._waiting: dict[Connection, float] = {}
+        self.sources = Sources(
+            settings.max_failed_logins, settings.block_seconds, settings.max_sources,
+            settings.max_connections_per_source, settings.max_unauthenticated_per_source,
+        )  # fmt: skip
+
+    def __repr__(self) -> str:
+        return f"<Entrance, {self.validator or 'open'}, {len(self._waiting)} not let in yet>"
+
+    # -- before a word is said -------------------------------------------------------------------------------
+
+    def has_room(self) -> bool:
+        """Tell whether one more may come in to say who it is; makes room for it where somebody dawdles."""
+        limit = self._settings.max_unauthenticated
+        if len(self._waiting) < limit:
+            return True
+        now = time.monotonic()
+        for connection, since in list(self._waiting.items()):
+            if now - since > (SILENT_SECONDS if connection.peer is None else LOGIN_SECONDS):
+                connection.close(ConnectionClosedError(
+                    f"connection lost: {limit} callers are not let in yet (max_unauthenticated); this one dawdled"
+                ))  # fmt: skip
+        return len(self._waiting) < limit
+
+    def turns_away(self, host: str) -> bool:
+        """Tell whether a connection from there is closed without a word."""
+        return self._is_rationed(host) and self.sources.refuses(host, time.monotonic())
+
+    def _is_rationed(self, host: str) -> bool:
+        return bool(host) and (self._settings.ration_loopback or not hub.is_loopback(host))
+
+    def arrived(self, connection: Connection) -> None:
+        """A connection has begun."""
+        self._waiting[connection] = time.monotonic()
+        self.sources.arrived(_host(connection))
+
+    def left(self, connection: Connection) -> None:
+        """A connection has ended."""
+        waited = self._waiting.pop(connection, None) is not None
+        self.sources.left(_host(connection), not waited)
+
+    # -- letting in ------------------------------------------------------------------------------------------
+
+    def admit(self, connection: Connection, greeting: Greeting, hello: Frame) -> None:
+        """Decide about a caller that has said hello; with a validator, soon."""
+        refusal = self._refusal(connection) or _feature_refusal(connection, greeting)
+        if refusal is not None:
+            connection.opening.deny(*refusal)
+        elif self.validator is not None:
+            hub.spawn_in(connection.state, lambda: self._receive(connection, greeting, hello))
+        elif greeting.mechanism != Mechanism.NONE:
+            connection.opening.deny(ConnectionDeniedError.SECURITY, OPEN)
+        else:
+            self._let_in(connection)
+
+    def _let_in(self, connection: Connection, body: bytes | None = None, seals: Any = None) -> None:
+        if connection.closed_by is not None:
+            return
+        certified = connection.certified_identity()
+        if connection.identity is None:
+            connection.identity = certified
+        known = {_checked_identity(name) for name in (connection.identity, certified) if name is not None}
+        roles = set(connection.roles).union(*(self.roles.get(name, ()) for name in known))
+        connection.roles = frozenset(roles)
+        connection.principals = frozenset({"*", *known, *roles})
+        if self._waiting.pop(connection, None) is not None:
+            self.sources.admitted(_host(connection))
+        connection.opening.welcome(body, seals)
+
+    def _receive(self, connection: Connection, greeting: Greeting, hello: Frame) -> None:
+        """Let a validator decide; in a greenlet of its own."""
+        try:
+            self._ask(connection, greeting, hello)
+        except RemoteProtocolError as exc:
+            log.warning("! %s: %s", connection.addr, exc)
+            connection.close(exc)
+        except ProtocolError as exc:
+            # It has ended meanwhile, and that is known.
+            log.debug("%s did not log in: %s", connection.addr, exc)
+        except Exception:
+            log.exception("the validator failed for %s, which is denied", connection.addr)
+            connection.opening.deny(
+                ConnectionDeniedError.UNSPECIFIED, "unspecified reason: the server's validator failed"
+            )
+        finally:
+            connection.login = None
+
+    def _ask(self, connection: Connection, greeting: Greeting, hello: Frame) -> None:
+        from gpyro.auth import Means  # loaded with the validator
+
+        validator = self.validator
+        assert validator is not None
+        if not self._agrees(connection, validator.acceptHost(self._daemon(), connection)):
+            return
+        means = validator.means()
+        wanted = {Means.LOGIN: Mechanism.GPYRO_AUTH_1, Means.CUSTOM: Mechanism.CUSTOM}.get(means, Mechanism.NONE)
+        if greeting.mechanism != wanted:
+            connection.opening.deny(ConnectionDeniedError.SECURITY, WANTED.get(wanted, OPEN))
+            if greeting.mechanism != Mechanism.NONE:
+                self._count_failure(connection)
+        elif means is Means.LOGIN:
+            self._log_in(connection, validator, greeting, hello)
+        elif means is Means.CUSTOM:
+            self._take_token(connection, validator)
+        else:
+            self._let_in(connection)
+
+    def _agrees(self, connection: Connection, answer: Any) -> bool:
+        """Deny where a validator's answer, (1, 0) or (0, reason code), says so."""
+        accepted, code = answer
+        if not accepted:
+            reason = ConnectionDeniedError.REASONS.get(code, ConnectionDeniedError.REASONS[0])
+            connection.opening.deny(code if code in ConnectionDeniedError.REASONS else 0, reason)
+        return bool(accepted)
+
+    def _log_in(
+        self, connection: Connection, validator: DefaultConnValidator, greeting: Greeting, hello: Frame
+    ) -> None:
+        from gpyro.wire.login import ServerLogin, parse_token, raw_opening
+
+        accounts = self.accounts(connection.state)
+        login = ServerLogin(accounts, greeting, connection.binding())
+        challenge = connection.opening.challenge(Mechanism.GPYRO_AUTH_1, login.challenge_fields())
+        transcript = login.transcript(raw_opening(hello), challenge)
+        proof = parse_token(bytes(connection.opening.handshake.wait()[4]))
+        connection.login = attempt = Attempt(login)
+        accepted, code = validator.acceptIdentification(self._daemon(), connection, proof, transcript)
+        # A validator cannot let in somebody whose proof is wrong: there would be none to give him in return.
+        if not accepted or attempt.found is None:
+            self._count_failure(connection)
+            if not accepted and code in (1, 2):
+                self._agrees(connection, (0, code))
+            else:
+                connection.opening.deny(ConnectionDeniedError.SECURITY, UNKNOWN)
+            return
+        verifier, body, sending, receiving = attempt.found
+        connection.identity = verifier.id
+        connection.roles = connection.roles | verifier.roles
+        self._let_in(connection, body, (sending, receiving))
+
+    def _take_token(self, connection: Connection, validator: DefaultConnValidator) -> None:
+        from gpyro.wire.login import build_challenge_fields, parse_token
+
+        if not connection.is_local() and not connection.is_encrypted():
+            connection.opening.deny(
+                ConnectionDeniedError.SECURITY,
+                "security reasons: a validator's own token is taken beyond this machine only inside TLS (PYROSSL)",
+            )
+            return
+        challenge = validator.createAuthChallenge(self._daemon(), connection)
+        fields = build_challenge_fields(challenge)
+        connection.opening.challenge(Mechanism.CUSTOM, fields)
+        token = parse_token(bytes(connection.opening.handshake.wait()[4]))
+        answer = validator.acceptIdentification(self._daemon(), connection, token, *fields.values())
+        if self._agrees(connection, answer):
+            connection.roles = frozenset(connection.roles)
+            self._let_in(connection, b"")
+        else:
+            self._count_failure(connection)
+
+    def _count_failure(self, connection: Connection) -> None:
+        host = _host(connection)
+        log.info("a login from %s failed", connection.addr)
+        if self._is_rationed(host) and self.sources.failed(host, time.monotonic()):
+            log.warning(
+                "%s is shut out for %g s: %d logins from there have failed within a minute (max_failed_logins)",
+                host, self._settings.block_seconds, self._settings.max_failed_logins,
+            )  # fmt: skip
+
+    # -- whom it knows ---------------------------------------------------------------------------------------
+
+    def set_roles(self, roles: Mapping[str, Iterable[str]]) -> None:
+        """Give identities their roles; holds for connections that come."""
+        from gpyro.auth import check_id
+
+        checked = {}
+        for identity, names in roles.items():
+            if isinstance(names, str):
+                raise TypeError(f"the roles of {identity!r} are {names!r}; give a list of names, like [{names!r}]")
+            checked[str(identity)] = frozenset(check_id(name) for name in names)
+        self.roles = checked
+
+    def accounts(self, state: Any = None) -> Accounts:
+        """Return who may log in; passphrases are salted in a native thread when they are first needed."""
+        from gpyro.auth import Accounts, Kdf
+
+        validator = self.validator
+        while True:
+            assert validator is not None
+            given = validator.identifications
+            if self._accounts is not None and self._accounts_for is given:
+                return self._accounts
+            if self._deriving is None:
+                break
+            hub.wait_for(self._deriving, (), 1.0)
+        passphrases, verifiers = given or ([], [])
+        salt = self._salt = self._salt or Accounts.new_salt()
+        kdf = Kdf()
+        self._deriving = hub.Signal()
+        try:
+            keys = hub.compute(lambda: [kdf.derive(item, salt) for item in passphrases]) if passphrases else []
+            self._accounts, self._accounts_for = Accounts(keys, verifiers, kdf, salt), given
+        finally:
+            signal, self._deriving = self._deriving, None
+            signal.set()
+        return self._accounts
+
+
+class Attempt:
+    """One login under way, as validators see it in `connection.login`."""
+
+    __slots__ = ("_login", "found")
+
+    def __init__(self, login: Any) -> None:
+        self._login = login
+        #: Who it is, the WELCOME's body and the codes for both directions; None unless the proof is right.
+        self.found: Any = None
+
+    def __repr__(self) -> str:
+        return f"<Attempt, {self._login!r}, {'accepted' if self.found else 'not accepted'}>"
+
+    def check(self, transcript: bytes, proof: bytes) -> bool:
+        """Tell whether the proof is of somebody who may come in."""
+        self.found = self._login.check(transcript, proof)
+        return self.found is not None
+
+
+def _checked_identity(identity: object) -> str:
+    """Return who somebody is, as a validator may have said.
+
+    Raises:
+        ValueError: it is no text, or what rules call everybody.
+    """
+    if not isinstance(identity, str) or identity in ("", "*"):
+        raise ValueError(f"connection.identity is {identity!r}; it has to be a text that names somebody")
+    return identity
+
+
+def _host(connection: Connection) -> str:
+    return str(connection.addr[0]) if isinstance(connection.addr, tuple) else ""
+
+
+def _feature_refusal(connection: Connection, greeting: Greeting) -> tuple[int, str] | None:
+    from gpyro.wire.hello import Feature
+
+    if (connection.features ^ greeting.features) & Feature.PICKLE:
+        mine = "speaks" if connection.features & Feature.PICKLE else "does not speak"
+        return ConnectionDeniedError.SECURITY, (
+            f"security reasons: this server {mine} pickle, and the caller differs; both sides have to be told so, "
+            "with pickle=gpyro.PickleRules(...), or neither"
+        )
+    return None

@@ -1,0 +1,69 @@
+"""Whether callers of a daemon have to identify themselves, and how; checked before it listens."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from gpyro.configuration import Settings
+from gpyro.errors import DaemonError
+
+if TYPE_CHECKING:
+    from gpyro.auth import DefaultConnValidator
+
+__all__ = ["checked_tls", "checked_validator", "is_guarded"]
+
+
+def checked_tls(protocol: str, tls: Any, settings: Settings, unix_path: str) -> Any:
+    """Return the TLSConfig of a daemon, None for a plain one.
+
+    Raises:
+        DaemonError: protocol and tls do not fit each other. ConfigurationError: its files are not right.
+    """
+    if protocol == "PYRO":
+        if tls is not None:
+            raise DaemonError("couldn't start the daemon: tls= is for protocol='PYROSSL', and this is 'PYRO'")
+        return None
+    if protocol != "PYROSSL":
+        raise DaemonError(f"couldn't start the daemon: unsupported protocol {protocol!r}; use PYRO or PYROSSL")
+    if unix_path:
+        raise DaemonError("couldn't start the daemon: a unix socket has no TLS; use protocol='PYRO' there")
+    from gpyro.hub import TLSConfig  # only daemons with TLS need it
+
+    if tls is None:
+        tls = TLSConfig.from_settings(settings)
+    tls.server_context()
+    return tls
+
+
+def checked_validator(
+    validator: DefaultConnValidator | None, identifications: Sequence[object] | None
+) -> DefaultConnValidator | None:
+    """Return what decides about new connections, None where everybody is let in.
+
+    Raises:
+        TypeError, ValueError: this is no validator, or these are no identifications.
+    """
+    if validator is None and identifications is None:
+        return None
+    from gpyro.auth import DefaultConnValidator  # only daemons with somebody at the door need the cryptography
+
+    if validator is None:
+        validator = DefaultConnValidator()
+    elif not isinstance(validator, DefaultConnValidator):
+        raise TypeError(f"validator must be specialization of DefaultConnValidator, not {validator!r}")
+    if identifications is not None:
+        validator.setAllowedIdentifications(identifications)
+    return validator
+
+
+def is_guarded(validator: DefaultConnValidator | None, tls: Any) -> bool:
+    """Tell whether every caller has to prove who it is, by TLS or by a login that nobody on the way can use."""
+    if tls is not None and tls.client_certificates == "required":
+        return True
+    if validator is None:
+        return False
+    from gpyro.auth import Means
+
+    means = validator.means()
+    return means is Means.LOGIN or (means is Means.CUSTOM and tls is not None)
