@@ -44,10 +44,10 @@ def test_fresh_certificates_make_pyrossl_work_with_no_further_settings(tmp_path:
         uri = server.read_until("at")
         assert uri.startswith("PYROSSL://127.0.0.1:")
         ended = run(["-c", CLIENT, uri], environment)
-        assert (ended.status, ended.stdout, ended.stderr) == (0, "localhost\n", "")
+        assert (ended.status, ended.stdout, ended.stderr) == (0, "certificate:localhost\n", "")
         assert run(["-m", "gpyro", "certs", "client", "alice"], environment).status == 0
         ended = run(["-c", CLIENT, uri], {**environment, "PYROSSL_CERT": "alice.pem"})
-        assert (ended.status, ended.stdout, ended.stderr) == (0, "alice\n", "")
+        assert (ended.status, ended.stdout, ended.stderr) == (0, "certificate:alice\n", "")
 
 
 def test_importing_gpyro_and_its_hub_loads_no_ssl() -> None:
