@@ -46,9 +46,9 @@ def test_caller_without_tls_hears_what_the_port_is_for(caplog: pytest.LogCapture
         bench = Bench()
         proxy = server.proxy(server.connect(bench).replace("PYROSSL", "PYRO"))
         with pytest.raises(ConnectionDeniedError, match=r"this port is for TLS; .* begins with PYROSSL://"):
-            proxy.echo(1)
+            proxy.note(1)
         assert "it does not speak TLS; callers of this daemon need its PYROSSL:// address" in caplog.text
-        assert bench.entered == 0
+        assert bench.noted == []
 
 
 @pytest.mark.parametrize(
