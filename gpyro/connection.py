@@ -479,6 +479,7 @@ class Connection:
         refused = isinstance(exc, hub.TlsError)
         if refused:
             log.warning("! %s: %s", self.addr, exc)
+            self.opening.refuse_plain()
         # TLS has said why it ends; a socket closed at once may take that from the peer before it is read.
         self._end(ConnectionClosedError(f"connection lost: {exc.strerror or exc}"), gently=refused)
 

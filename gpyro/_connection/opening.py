@@ -21,6 +21,9 @@ __all__ = ["Opening"]
 #: A peer that takes less in one message could be sent no error text.
 MIN_PEER_LIMIT = 1024
 
+#: What a caller without TLS hears from a port that is for TLS.
+TLS_ONLY = "this port is for TLS; call it by an address that begins with PYROSSL://"
+
 log = logging.getLogger("gpyro.connection")
 _instance = (-1, b"")
 
@@ -77,6 +80,19 @@ class Opening:
             connection.stream.write(farewell)
         connection.close_gently(RemoteProtocolError(describe(dialect)))
         return b""
+
+    def refuse_plain(self) -> None:
+        """Tell a caller without TLS, in its own language, what the port is for; TLS has no word for it."""
+        tls = self._connection.stream.tls
+        head = tls.first_bytes()
+        if not head:
+            return
+        dialect = sniff(head)
+        if dialect is Dialect.NATIVE:
+            body = build_denial(ConnectionDeniedError.SECURITY, TLS_ONLY)
+            tls.send_plain(PREFACE + HEADER.pack(FrameType.DENY, 0, 0, 0, len(body), 0) + body)
+        else:
+            tls.send_plain(build_farewell(dialect))
 
     # -- frames ----------------------------------------------------------------------------------------------
 

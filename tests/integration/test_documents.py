@@ -77,3 +77,13 @@ def test_the_first_server_and_client_of_the_readme_work_as_typed(tmp_path: Path)
             assert serving.stop().status == 0
         assert "quotes" not in run(["-m", "gpyro", "nsc", "list"], environment).stdout
         assert ns.stop().status == 0
+
+
+def test_the_blocks_of_the_page_on_tls_run_one_after_another_beside_fresh_certificates(tmp_path: Path) -> None:
+    environment = make_environment(tmp_path)
+    assert run(["-m", "gpyro", "certs", "init", "certs"], environment).status == 0
+    (tmp_path / "page.py").write_text("\n".join(blocks(ROOT / "docs" / "tls.md")))
+    # The page leaves a file open, as people do in a shell.
+    ended = run(["-W", "ignore", "page.py"], environment)
+    assert (ended.status, ended.stderr) == (0, "")
+    assert ended.stdout.splitlines() == ["None", "certificate:client", "certificate:client"]

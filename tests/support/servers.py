@@ -170,12 +170,13 @@ def connection_of(proxy: Any) -> Connection:
 
 
 @contextmanager
-def running_daemon(*, allow: Any = None, **items: Any) -> Iterator[Running]:
+def running_daemon(
+    *, protocol: Any = "PYRO", tls: Any = None, allow: Any = None, **items: Any
+) -> Iterator[Running]:
     """Serve on 127.0.0.1 from a greenlet; `items` are settings. Nothing may be left when the block has ended."""
     with nothing_left():
-        daemon = gpyro.Daemon(
-            host="127.0.0.1", port=0, norange=True, config=gpyro.config.snapshot(**items), allow=allow
-        )
+        settings = gpyro.config.snapshot(**items)
+        daemon = gpyro.Daemon(protocol, "127.0.0.1", 0, True, config=settings, tls=tls, allow=allow)
         loop = gevent.spawn(daemon.requestLoop)
         running = Running(daemon)
         service = running.service
