@@ -231,6 +231,10 @@ class KeyFile(OptionalText):
 
     allowed = "a path, relative ones below ssl_certdir, or None: the key is in the file ssl_cert"
 
+    def parse(self, text: str) -> str | None:
+        # As Pyro's own listing of its settings prints it.
+        return None if text == "None" else text
+
     def is_allowed(self, value: object) -> bool:
         return value is None or is_path(value)
 
