@@ -17,6 +17,7 @@ from gpyro._version import __version__
 
 if TYPE_CHECKING:
     from gpyro import errors, log, naming, util
+    from gpyro._serializers.pickle_rules import PickleRules
     from gpyro.configuration import config
     from gpyro.context import current_call, deadline
     from gpyro.daemon import Daemon, initClient, initServer
@@ -29,6 +30,7 @@ _WHERE = {
     "AttrProxy": "gpyro.proxy",
     "Daemon": "gpyro.daemon",
     "ObjBase": "gpyro.objects",
+    "PickleRules": "gpyro._serializers.pickle_rules",
     "Proxy": "gpyro.proxy",
     "PyroURI": "gpyro.uri",
     "cancellable": "gpyro.objects",
@@ -52,6 +54,7 @@ __all__ = [
     "AttrProxy",
     "Daemon",
     "ObjBase",
+    "PickleRules",
     "Proxy",
     "PyroURI",
     "__version__",
