@@ -379,7 +379,10 @@ class Connection:
         kind, request_id = frame[0], frame[2]
         log.debug("< %s %s", FrameType(kind).name, self.addr)
         if kind == FrameType.PING:
-            self._write_control(FrameType.PONG, request_id)
+            # Whoever asks and does not read gets no more answers, which would pile up here; what it reads next is
+            # as good a sign of life.
+            if not self.stream.is_congested():
+                self._write_control(FrameType.PONG, request_id)
         elif kind == FrameType.CANCEL:
             self.serving.cancel(request_id, "its caller gave up")
         elif kind < FrameType.REQUEST:
