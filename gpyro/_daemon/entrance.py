@@ -114,7 +114,7 @@ class Entrance:
 
     def admit(self, connection: Connection, greeting: Greeting, hello: Frame) -> None:
         """Decide about a caller that has said hello; with a validator, soon."""
-        refusal = self._refusal(connection) or _feature_refusal(connection, greeting)
+        refusal = self._refusal(connection)
         if refusal is not None:
             connection.opening.deny(*refusal)
         elif self.validator is not None:
@@ -134,6 +134,10 @@ class Entrance:
         roles = set(connection.roles).union(*(self.roles.get(name, ()) for name in known))
         connection.roles = frozenset(roles)
         connection.principals = frozenset({"*", *known, *roles})
+        fault = connection.opening.pickle_fault(connection.identity is not None, will_be_sealed=seals is not None)
+        if fault:
+            connection.opening.deny(ConnectionDeniedError.SECURITY, fault)
+            return
         if self._waiting.pop(connection, None) is not None:
             self.sources.admitted(_host(connection))
         connection.opening.welcome(body, seals)
@@ -309,15 +313,3 @@ def _checked_identity(identity: object) -> str:
 
 def _host(connection: Connection) -> str:
     return str(connection.addr[0]) if isinstance(connection.addr, tuple) else ""
-
-
-def _feature_refusal(connection: Connection, greeting: Greeting) -> tuple[int, str] | None:
-    from gpyro.wire.hello import Feature
-
-    if (connection.features ^ greeting.features) & Feature.PICKLE:
-        mine = "speaks" if connection.features & Feature.PICKLE else "does not speak"
-        return ConnectionDeniedError.SECURITY, (
-            f"security reasons: this server {mine} pickle, and the caller differs; both sides have to be told so, "
-            "with pickle=gpyro.PickleRules(...), or neither"
-        )
-    return None

@@ -171,12 +171,15 @@ def connection_of(proxy: Any) -> Connection:
 
 @contextmanager
 def running_daemon(
-    *, protocol: Any = "PYRO", tls: Any = None, allow: Any = None, **items: Any
-) -> Iterator[Running]:
+    *, host: Any = "127.0.0.1", protocol: Any = "PYRO", tls: Any = None, allow: Any = None, pickle: Any = None,
+    **items: Any,
+) -> Iterator[Running]:  # fmt: skip
     """Serve on 127.0.0.1 from a greenlet; `items` are settings. Nothing may be left when the block has ended."""
     with nothing_left():
         settings = gpyro.config.snapshot(**items)
-        daemon = gpyro.Daemon(protocol, "127.0.0.1", 0, True, config=settings, tls=tls, allow=allow)
+        daemon = gpyro.Daemon(
+            protocol, host, 0, True, config=settings, tls=tls, allow=allow, pickle=pickle
+        )
         loop = gevent.spawn(daemon.requestLoop)
         running = Running(daemon)
         service = running.service
