@@ -113,7 +113,7 @@ class Proxy:
 
             if not isinstance(pickle, PickleRules):
                 raise TypeError(f"pickle={pickle!r}; it takes gpyro.PickleRules(allow=[...]), see docs/pickle.md")
-            core.pickle = pickle
+            core.pickle_rules = pickle
         self.__dict__["objectID"] = parsed.objectID
 
     @property

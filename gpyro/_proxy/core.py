@@ -114,7 +114,7 @@ class Core:
 
     __slots__ = (
         "_connections", "_end", "_lock", "_openings", "_resolved_at", "_settings", "bound", "calls",
-        "identification", "object_id", "oneway", "pickle", "resolved", "targets", "timeout", "tls", "uri",
+        "identification", "object_id", "oneway", "pickle_rules", "resolved", "targets", "timeout", "tls", "uri",
         "validator",
     )  # fmt: skip
 
@@ -128,7 +128,7 @@ class Core:
         self.validator: DefaultConnValidator | None = None
         self.tls: TLSConfig | None = None
         #: What the server's pickles may name, where this proxy speaks pickle.
-        self.pickle: Any = None
+        self.pickle_rules: Any = None
         #: The PYRO address behind a PYRONAME or PYROLOC one, once asked for.
         self.resolved: PyroURI | None = None
         self._resolved_at = 0.0
@@ -239,7 +239,7 @@ class Core:
 
     def _open(self, state: hub.HubState, until: float | None) -> Any:
         if self._end is None:
-            self._end = CallerEnd(self._settings, self.pickle)
+            self._end = CallerEnd(self._settings, self.pickle_rules)
         remembered = self.resolved
         uri = self._resolve()
         try:
@@ -358,7 +358,7 @@ class Core:
         """Give a copy of the proxy what this one was told."""
         twin.timeout, twin.oneway = self.timeout, self.oneway
         twin.identification, twin.validator = self.identification, self.validator
-        twin.tls, twin.pickle = self.tls, self.pickle
+        twin.tls, twin.pickle_rules = self.tls, self.pickle_rules
 
     def release(self) -> None:
         """Close the connections; what is queued is sent first. The next call connects again."""
