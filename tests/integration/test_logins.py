@@ -84,6 +84,7 @@ def identified(server: Running, thing: Any, ident: Any) -> Any:
 # -- who is let in -------------------------------------------------------------------------------------------
 
 
+@pytest.mark.smoke
 def test_methods_know_who_calls(server: Running) -> None:
     thing = Thing()
     assert identified(server, thing, "one").who() == ("passphrase:1", ["*", "passphrase:1"])
@@ -169,6 +170,7 @@ def test_tracebacks_and_errors_travel_over_a_sealed_connection(server: Running) 
     assert info.value.remote_stacktrace  # type: ignore[attr-defined]
 
 
+@pytest.mark.smoke
 @pytest.mark.parametrize("size", [0, 100, 20_000, 40_000, 1_000_000, 5_000_000, 13_000_000])
 def test_values_of_every_size_are_sealed_and_arrive(server: Running, size: int) -> None:
     proxy = identified(server, Thing(), KEY)

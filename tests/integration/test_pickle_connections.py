@@ -60,6 +60,7 @@ def denial(proxy: Any, *args: Any) -> str:
     return str(info.value)
 
 
+@pytest.mark.smoke
 def test_listed_objects_travel_both_ways_after_a_login() -> None:
     with running_daemon(pickle=RULES) as server:
         server.daemon.setAllowedIdentifications([KEY])

@@ -31,6 +31,7 @@ def proxy_of(server: Running, obj: object, tls: hub.TLSConfig | None = None) -> 
     return proxy
 
 
+@pytest.mark.smoke
 @pytest.mark.parametrize("value", ["short", b"x" * 3_000_000, b"y" * 12_000_000, [("a", 1)] * 5000])
 def test_calls_of_all_sizes_go_over_tls(value: Any) -> None:
     with tls_daemon() as server:
