@@ -63,9 +63,10 @@ class Handshake:
         return self.check(body)
 
     def deliver(self, frame: Frame) -> None:
-        """Hand over what came; runs in the hub."""
+        """Hand over what came, and let the greenlet go on with it at once; runs in the hub."""
         self._frame = frame
-        self.wake()
+        if self._waiting is not None:
+            self._waiting.wake()
 
     def wake(self) -> None:
         """Let the greenlet look: there is a frame, or the connection has ended."""

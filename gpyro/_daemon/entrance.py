@@ -118,7 +118,7 @@ class Entrance:
         if refusal is not None:
             connection.opening.deny(*refusal)
         elif self.validator is not None:
-            hub.spawn_in(connection.state, lambda: self._receive(connection, greeting, hello))
+            connection.state.run_worker(lambda: self._receive(connection, greeting, hello))
         elif greeting.mechanism != Mechanism.NONE:
             connection.opening.deny(ConnectionDeniedError.SECURITY, OPEN)
         else:
@@ -142,8 +142,8 @@ class Entrance:
             self.sources.admitted(_host(connection))
         connection.opening.welcome(body, seals)
 
-    def _receive(self, connection: Connection, greeting: Greeting, hello: Frame) -> None:
-        """Let a validator decide; in a greenlet of its own."""
+    def _receive(self, connection: Connection, greeting: Greeting, hello: Frame) -> bool:
+        """Let a validator decide; in a greenlet of its own, which may be used again afterwards."""
         try:
             self._ask(connection, greeting, hello)
         except RemoteProtocolError as exc:
@@ -159,6 +159,7 @@ class Entrance:
             )
         finally:
             connection.login = None
+        return True
 
     def _ask(self, connection: Connection, greeting: Greeting, hello: Frame) -> None:
         from gpyro.auth import Means  # loaded with the validator
