@@ -404,8 +404,8 @@ NOT_USED: dict[str, str] = {
     "xml_pickle": "values travel as data; there is no XML pickler",
     "gnosis_paranoia": "values travel as data; there is no XML pickler",
     "mobile_code": "code never travels; that is left out on purpose",
-    "compression": "not there yet",
-    "checksum": "TCP and TLS check what they carry",
+    "compression": "frames are never compressed: what unfolds is a bomb, and lengths would tell of secrets",
+    "checksum": "TCP checks what it carries; after a login each frame has a code, and TLS has its own",
     "stdlogging_cfgfile": "the program configures standard logging itself",
 }
 
