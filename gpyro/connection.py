@@ -152,7 +152,8 @@ class Connection:
 
     def __repr__(self) -> str:
         return (
-            f"<Connection {self.machine.side.value} to {self.addr} {self.machine.state.value}, "
+            f"<Connection {self.machine.side.value} to {self.addr}{f' ({self.identity})' if self.identity else ''}"
+            f" {self.machine.state.value}, "
             f"{len(self.calls.pending)} calls out, {len(self.serving.running)} in>"
         )
 

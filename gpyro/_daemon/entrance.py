@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from gpyro import hub
 from gpyro._daemon.sources import Sources
+from gpyro.access import describe_caller
 from gpyro.configuration import Settings
 from gpyro.connection import Connection
 from gpyro.errors import ConnectionClosedError, ConnectionDeniedError, ProtocolError, RemoteProtocolError
@@ -68,6 +69,8 @@ class Entrance:
         self._accounts_for: object = None
         self._salt = b""
         self._deriving: hub.Signal | None = None
+        #: Greenlets in which a validator is being asked.
+        self._asking = 0
         #: Who is not let in yet, with the time of arrival, oldest first.
         self._waiting: dict[Connection, float] = {}
         self.sources = Sources(
@@ -83,6 +86,8 @@ class Entrance:
     def has_room(self) -> bool:
         """Tell whether one more may come in to say who it is; makes room for it where somebody dawdles."""
         limit = self._settings.max_unauthenticated
+        if self._asking >= limit:
+            return False  # A validator that hangs must not gather greenlets of callers that have left.
         if len(self._waiting) < limit:
             return True
         now = time.monotonic()
@@ -140,10 +145,13 @@ class Entrance:
             return
         if self._waiting.pop(connection, None) is not None:
             self.sources.admitted(_host(connection))
+        if known:
+            log.info("= %s is %s", connection.addr, describe_caller(connection.identity, connection.principals))
         connection.opening.welcome(body, seals)
 
     def _receive(self, connection: Connection, greeting: Greeting, hello: Frame) -> bool:
         """Let a validator decide; in a greenlet of its own, which may be used again afterwards."""
+        self._asking += 1
         try:
             self._ask(connection, greeting, hello)
         except RemoteProtocolError as exc:
@@ -158,6 +166,7 @@ class Entrance:
                 ConnectionDeniedError.UNSPECIFIED, "unspecified reason: the server's validator failed"
             )
         finally:
+            self._asking -= 1
             connection.login = None
         return True
 

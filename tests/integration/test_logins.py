@@ -138,6 +138,27 @@ def test_a_new_list_holds_for_new_connections_and_a_refused_one_changes_nothing(
     assert identified(server, thing, "three").who()[0] == "passphrase:1"
 
 
+def test_another_thread_may_change_who_is_let_in(server: Running) -> None:
+    thing = Thing()
+    thread = threading.Thread(target=server.daemon.setAllowedIdentifications, args=(["three", KEY],))
+    thread.start()
+    while thread.is_alive():
+        gevent.sleep(0.001)
+    assert identified(server, thing, "three").who()[0] == "passphrase:1"
+    assert identified(server, thing, KEY).who()[0] == "press-4"
+    denied(identified(server, thing, "one"))
+
+
+def test_long_lived_objects_tell_who_it_is(server: Running) -> None:
+    identified(server, Thing(), KEY).who()
+    assert "(press-4) ready" in repr(server.connections[0])
+    entrance = server.service.entrance
+    assert repr(entrance) == (
+        "<Entrance, <DefaultConnValidator, wants a passphrase or key>, 0 not let in yet>"
+    )
+    assert repr(entrance.sources) == "<Sources, 1 connected, 0 with failed logins>"
+
+
 def test_a_proxy_without_identification_is_told_what_is_missing(server: Running) -> None:
     assert "_setIdentification" in str(denied(server.proxy(Thing())))
 

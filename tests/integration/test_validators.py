@@ -8,12 +8,15 @@ from collections.abc import Iterator
 from typing import Any
 
 import gevent
+import gevent.event
 import pytest
 
 import gpyro
 from gpyro import auth
 from gpyro.errors import ConnectionDeniedError, DaemonError
-from tests.support.servers import Running, connection_of, eventually, running_daemon
+from tests.support.certificates import authority
+from tests.support.servers import Running, connection_of, eventually, hello, running_daemon
+from tests.support.tls_pair import client_config, server_config
 
 
 class Account(gpyro.ObjBase):
@@ -281,6 +284,99 @@ def test_junk_of_a_clients_validator_is_told_to_its_caller(server: Running, toke
     with pytest.raises(ValueError, match="at most 256 bytes"):
         proxy.whoami()
     eventually(lambda: not server.connections)
+
+
+# -- certificates ------------------------------------------------------------------------------------------------
+
+
+class Checking(auth.BasicSSLValidator):
+    def __init__(self, name: str) -> None:
+        super().__init__()
+        self.name = name
+        self.seen: list[Any] = []
+
+    def checkCertificate(self, cert: Any) -> tuple[int, int]:
+        self.seen.append(None if cert is None else dict(part[0] for part in cert["subject"])["commonName"])
+        return (1, 0) if self.seen[-1] == self.name else (0, auth.DENIED_SECURITY)
+
+
+def test_certificates_of_callers_are_shown_to_the_validator() -> None:
+    ca = authority()
+    wants = server_config(ca=ca.own.pem, client_certificates="required")
+    with running_daemon(protocol="PYROSSL", tls=wants) as server:
+        validator = Checking("sarah")
+        server.daemon.setNewConnectionValidator(validator)
+        server.daemon.set_roles({"certificate:sarah": ["customer"]})
+        uri = server.connect(Account())
+        for name in ("irmen", "sarah"):
+            mine = ca.make(name, server=False, client=True)
+            proxy = gpyro.Proxy(uri, tls=client_config(certificate=mine.both))
+            if name == "irmen":
+                assert denial(proxy) == (3, "security reasons")
+            else:
+                assert proxy.whoami() == (None, "certificate:sarah", ["customer"])
+            proxy._release()
+        assert validator.seen == ["irmen", "sarah"]
+
+
+def test_servers_certificate_is_shown_to_the_proxys_validator() -> None:
+    with running_daemon(protocol="PYROSSL", tls=server_config()) as server:
+        account = Account()
+        uri = server.connect(account)
+        for name, accepted in (("a daemon", True), ("another", False)):
+            proxy = gpyro.Proxy(uri, tls=client_config())
+            proxy._setNewConnectionValidator(Checking(name))
+            if accepted:
+                assert proxy.whoami() == (None, None, [])
+            else:
+                assert "does not accept the certificate" in denial(proxy)[1]
+            proxy._release()
+        assert account.calls == 1
+
+
+def test_login_and_certificate_together_give_both_names() -> None:
+    ca = authority()
+    mine = ca.make("sarah", server=False, client=True)
+    wants = server_config(ca=ca.own.pem, client_certificates="optional")
+    with running_daemon(protocol="PYROSSL", tls=wants) as server:
+        server.daemon.setAllowedIdentifications(["one"])
+        server.daemon.set_roles({"certificate:sarah": ["customer"]})
+        uri = server.connect(Account(), allow={"certificate:sarah": {"whoami"}})
+        for tls, allowed in ((client_config(certificate=mine.both), True), (client_config(), False)):
+            proxy = gpyro.Proxy(uri, tls=tls)
+            proxy._setIdentification("one")
+            if allowed:
+                assert proxy.whoami() == (None, "passphrase:1", ["customer"])
+                assert connection_of(proxy).stream.seal is None, "TLS has its own"
+            else:
+                with pytest.raises(gpyro.errors.AccessDeniedError):
+                    proxy.whoami()
+            proxy._release()
+
+
+def test_a_validator_that_hangs_gathers_no_greenlets() -> None:
+    """Callers come and go while nothing answers; no more are asked about than may be on the way in."""
+    asked = []
+    never = gevent.event.Event()
+
+    class Hanging(auth.DefaultConnValidator):
+        def acceptHost(self, daemon: Any, connection: Any) -> tuple[int, int]:
+            asked.append(connection)
+            never.wait()
+            return 1, 0
+
+    with running_daemon(max_unauthenticated=5, handshake_timeout_seconds=1) as server:
+        server.daemon.setNewConnectionValidator(Hanging())
+        peers = [server.peer(greet=False) for _ in range(12)]
+        for peer in peers:
+            peer.send(hello())
+        eventually(lambda: len(asked) == 5)
+        eventually(lambda: not server.connections)
+        assert len(asked) == 5
+        never.set()
+        for peer in peers:
+            peer.sock.close()
+        eventually(lambda: server.service.entrance._asking == 0 and not server.connections)
 
 
 # -- what may not be one -----------------------------------------------------------------------------------------
