@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from functools import cache
 from tempfile import mkdtemp
 from typing import Any
 
@@ -60,6 +61,7 @@ def make_certificates() -> str:
     return folder
 
 
+@cache  # a program has one TLSConfig for all its proxies
 def read_certificates(folder: str, certificate: str = "client.pem") -> gpyro.TLSConfig:
     return gpyro.TLSConfig(
         certificate=f"{folder}/{certificate}", ca=f"{folder}/ca.pem", client_certificates="required"
@@ -84,6 +86,14 @@ class GpyroPeer(Peer):
 
     def connect(self, address: str, work: Work) -> GpyroClient:
         return GpyroClient(self._name, address)
+
+    def connect_together(self, address: str, work: Work, value: Any, calls: int) -> None:
+        def connect_and_call(sent: Any) -> None:
+            client = self.connect(address, work)
+            client.echo(sent)
+            client.close()
+
+        call_in_greenlets(connect_and_call, value, calls, work.width)
 
 
 def build(name: str) -> GpyroPeer:
