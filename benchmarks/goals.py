@@ -48,10 +48,13 @@ def ratio(subject: str, base: str) -> Figure:
 
 
 def ratio_to_best(subject: str, higher_is_better: bool) -> Figure:
-    """`subject` divided by the best of its peers; raw is no peer."""
+    """`subject` divided by the best of its peers; raw is no peer, and neither is `subject` with something more."""
 
     def figure(results: Results) -> float | None:
-        others = [result for name, result in results.items() if name not in (subject, "raw") and result.samples]
+        others = [
+            result for name, result in results.items()
+            if name != "raw" and not name.startswith(subject) and result.samples
+        ]  # fmt: skip
         if subject not in results or not others:
             return None
         best = sorted(others, key=lambda result: median(result.samples), reverse=higher_is_better)[0]
@@ -74,6 +77,7 @@ def value_of(subject: str, figure_name: str = "", scale: float = 1.0) -> Figure:
 
 GOALS: tuple[Goal, ...] = (
     Goal("small", "gpyro / raw", ratio("gpyro", "raw"), 1.25),
+    Goal("small", "logged in and sealed / not (gpyro-key / gpyro)", ratio("gpyro-key", "gpyro"), 1.25),
     Goal("rows", "gpyro / raw", ratio("gpyro", "raw"), 1.4),
     Goal("rows", "gpyro / best peer", ratio_to_best("gpyro", higher_is_better=False), 1.0),
     Goal("tuples", "gpyro / raw", ratio("gpyro", "raw"), 1.5),
@@ -82,6 +86,7 @@ GOALS: tuple[Goal, ...] = (
     Goal("greenlets", "gpyro / best peer", ratio_to_best("gpyro", higher_is_better=True), 4.0, at_least=True),
     Goal("naps", "seconds", value_of("gpyro"), 1.6),
     Goal("connect", "gpyro / raw", ratio("gpyro", "raw"), 1.5),
+    Goal("logins", "connect + login + call a second (gpyro-key)", value_of("gpyro-key"), 2000.0, at_least=True),
     Goal("idle", "KiB for each connection", value_of("gpyro"), 16.0),
     Goal("idle", "p99 of active calls in ms", value_of("gpyro", "p99 us", 1000.0), 10.0),
     Goal("startup", "import gpyro / import gevent", ratio("import gpyro", "import gevent"), 1.3),

@@ -34,7 +34,7 @@ class Session:
     def prepare(self) -> str:
         """Warm up, choose the calls of a round, and tell whether values are kept."""
         kept = describe_kept(self.value, self.client.echo(self.value))
-        if self.work.kind in (Kind.IN_TURN, Kind.TOGETHER, Kind.CONNECT):
+        if self.work.kind in (Kind.IN_TURN, Kind.TOGETHER, Kind.CONNECT, Kind.CONNECT_TOGETHER):
             self.calls = self._fitting_calls()
         elif self.work.kind is Kind.NAPS:
             self.client.nap_together(min(100, self.work.calls), self.work.nap_seconds / 10)
@@ -73,6 +73,7 @@ class Session:
             Kind.TOGETHER: lambda calls: client.echo_together(value, calls, work.width),
             Kind.NAPS: lambda calls: client.nap_together(calls, work.nap_seconds),
             Kind.CONNECT: self._connect_in_turn,
+            Kind.CONNECT_TOGETHER: lambda calls: self.peer.connect_together(self.address, work, value, calls),
         }
         return loops[work.kind]
 

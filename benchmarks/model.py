@@ -14,6 +14,7 @@ class Kind(Enum):
     TOGETHER = "many callers at once"
     NAPS = "sleeping calls, all at once"
     CONNECT = "connect and first call"
+    CONNECT_TOGETHER = "connect and first call, many callers at once"
     IDLE = "idle connections"
     STARTUP = "programs, from their first statement"
     COMMAND = "whole processes"

@@ -66,6 +66,11 @@ class Peer(ABC):
         """A new caller of the server at `address`."""
 
 
+    def connect_together(self, address: str, work: Work, value: Any, calls: int) -> None:
+        """Connect, call once and close `calls` times in all, from `work.width` callers at once."""
+        raise NotOffered("connections one after another")
+
+
 def split_calls(calls: int, width: int) -> list[int]:
     """Share `calls` among `width` callers as evenly as it goes."""
     each, rest = divmod(calls, width)

@@ -26,6 +26,15 @@ from typing import Any, TextIO
 LIFETIME_SECONDS = 1800
 
 
+def describe_missing(peer: Any, work: Any) -> str:
+    """Say why a peer without a way to do this work is not measured; empty where it has one."""
+    from benchmarks.model import Kind
+    from benchmarks.peer import Peer
+
+    lacks = type(peer).connect_together is Peer.connect_together
+    return "connections one after another" if work.kind is Kind.CONNECT_TOGETHER and lacks else ""
+
+
 def main() -> None:
     arguments = parse_arguments()
     output = claim_output()
@@ -69,7 +78,7 @@ def run_server(arguments: argparse.Namespace, output: TextIO) -> None:
     work = find_work(arguments.work, arguments.short)
     about = {
         "note": peer.notes.get(work.name, ""),
-        "refused": peer.refused.get(work.name, ""),
+        "refused": peer.refused.get(work.name, "") or describe_missing(peer, work),
         "versions": find_versions(peer.distributions),
     }
     if about["refused"]:

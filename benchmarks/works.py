@@ -39,6 +39,17 @@ WORKS: tuple[Work, ...] = (
     ),
     Work("connect", "connect + first call", Kind.CONNECT, Unit.MICROSECONDS, "text", "raw", 2000),
     Work(
+        "logins",
+        "connect + first call, 20 callers at once",
+        Kind.CONNECT_TOGETHER,
+        Unit.CALLS_PER_SECOND,
+        "text",
+        "gpyro",
+        calls=20_000,
+        width=20,
+        round_seconds=1.0,
+    ),
+    Work(
         "idle",
         "15,000 idle connections, with one active caller",
         Kind.IDLE,

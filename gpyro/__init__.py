@@ -17,6 +17,7 @@ from gpyro._version import __version__
 
 if TYPE_CHECKING:
     from gpyro import errors, log, naming, util
+    from gpyro._serializers.pickle_rules import PickleRules
     from gpyro.configuration import config
     from gpyro.context import current_call, deadline
     from gpyro.daemon import Daemon, initClient, initServer
@@ -30,6 +31,7 @@ _WHERE = {
     "AttrProxy": "gpyro.proxy",
     "Daemon": "gpyro.daemon",
     "ObjBase": "gpyro.objects",
+    "PickleRules": "gpyro._serializers.pickle_rules",
     "Proxy": "gpyro.proxy",
     "PyroURI": "gpyro.uri",
     "TLSConfig": "gpyro.hub",
@@ -54,6 +56,7 @@ __all__ = [
     "AttrProxy",
     "Daemon",
     "ObjBase",
+    "PickleRules",
     "Proxy",
     "PyroURI",
     "TLSConfig",

@@ -9,6 +9,7 @@ The debug log of a connection reads as a dialogue: `<` in, `>` out, `=` state, `
 from __future__ import annotations
 
 import logging
+import os
 import time
 from collections.abc import Callable, Sequence
 from contextvars import Context
@@ -30,8 +31,8 @@ from gpyro.errors import (
     TimeoutError,
 )
 from gpyro.objects import Method
-from gpyro.serializers import Codec
-from gpyro.wire.hello import FEATURES, Greeting
+from gpyro.serializers import Codec, CodecLimits, References
+from gpyro.wire.hello import FEATURES, Feature, Greeting
 from gpyro.wire.native import (
     HEADER,
     Frame,
@@ -50,12 +51,24 @@ __all__ = ["METHOD", "Connection", "Handler", "NotStarted", "Tuning"]
 log = logging.getLogger("gpyro.connection")
 
 
+def make_codec(limits: CodecLimits, references: References, pickle: Any) -> Any:
+    """Return what turns values into bytes and back: data, or where both sides were told so pickles."""
+    codec = Codec(limits, references)
+    if pickle is None:
+        return codec
+    from gpyro._serializers.pickling import PickleCodec  # only daemons and proxies that were told to speak pickle
+
+    return PickleCodec(codec, pickle)
+
+
 class Handler(Protocol):
     """What a connection asks of the side it belongs to: a daemon, or a proxy's end without one."""
 
     tuning: Tuning
     methods: dict[bytes, Method]
     offload_all: bool
+    #: What pickles may name, where this side speaks pickle; None where it does not.
+    pickle: Any
 
     def find(self, connection: Connection, target: bytes, access: int, object_id: str, name: str) -> Method:
         """Return what a request is for; may remember it in `methods` under `target`."""
@@ -114,11 +127,11 @@ class Connection:
         self.principals = LET_IN
         self.login: Any = None
         #: What this side understands, for the greeting.
-        self.features = int(FEATURES)
+        self.features = int(FEATURES if handler.pickle is None else FEATURES | Feature.PICKLE)
         self.opening = Opening(self, side is Side.SERVER)
         self.machine = Machine(side, self.tuning.wire, self.state.take_buffer, self.state.give_buffer)
         self.exports = Exports(self, self.tuning.max_exports)
-        self.codec = Codec(self.tuning.codec, self.exports)
+        self.codec = make_codec(self.tuning.codec, self.exports, handler.pickle)
         self.calls = Calling(self, 1 if side is Side.CLIENT else 2)
         self.serving = Serving(self, handler, 1 if side is Side.SERVER else 0)
         self.closed_by: Exception | None = None
@@ -139,7 +152,8 @@ class Connection:
 
     def __repr__(self) -> str:
         return (
-            f"<Connection {self.machine.side.value} to {self.addr} {self.machine.state.value}, "
+            f"<Connection {self.machine.side.value} to {self.addr}{f' ({self.identity})' if self.identity else ''}"
+            f" {self.machine.state.value}, "
             f"{len(self.calls.pending)} calls out, {len(self.serving.running)} in>"
         )
 
@@ -172,7 +186,7 @@ class Connection:
                 f"security reasons: this proxy's validator does not accept the certificate of {self.addr}",
                 ConnectionDeniedError.SECURITY,
             )
-        if credentials is None or not credentials.wants_login():
+        if handler.pickle is None and (credentials is None or not credentials.wants_login()):
             self.opening.hello()
         else:
             self.opening.log_in(credentials, uri, until)
@@ -209,9 +223,11 @@ class Connection:
         return f"certificate:{name}" if name else None
 
     def is_protected(self) -> bool:
-        """Tell whether nobody on the way can change what is said: TLS, sealed frames, or a unix socket."""
+        """Tell whether nobody on the way can change what is said: TLS, seals, or this user's own socket."""
         stream = self.stream
-        return stream.tls is not None or stream.seal is not None or stream.is_unix()
+        if stream.is_unix():
+            return hub.peer_uid(self.sock) == os.geteuid()
+        return stream.tls is not None or stream.seal is not None
 
     def is_open(self) -> bool:
         """Tell whether new calls may be sent."""
@@ -379,7 +395,10 @@ class Connection:
         kind, request_id = frame[0], frame[2]
         log.debug("< %s %s", FrameType(kind).name, self.addr)
         if kind == FrameType.PING:
-            self._write_control(FrameType.PONG, request_id)
+            # Whoever asks and does not read gets no more answers, which would pile up here; what it reads next is
+            # as good a sign of life.
+            if not self.stream.is_congested():
+                self._write_control(FrameType.PONG, request_id)
         elif kind == FrameType.CANCEL:
             self.serving.cancel(request_id, "its caller gave up")
         elif kind < FrameType.REQUEST:
@@ -479,6 +498,7 @@ class Connection:
         refused = isinstance(exc, hub.TlsError)
         if refused:
             log.warning("! %s: %s", self.addr, exc)
+            self.opening.refuse_plain()
         # TLS has said why it ends; a socket closed at once may take that from the peer before it is read.
         self._end(ConnectionClosedError(f"connection lost: {exc.strerror or exc}"), gently=refused)
 

@@ -15,7 +15,13 @@ from typing import TYPE_CHECKING, Any
 
 from gpyro import hub, seams
 from gpyro._daemon.beginnings import initClient, initServer, settings_text
-from gpyro._daemon.guarding import checked_tls, checked_validator, is_guarded
+from gpyro._daemon.guarding import (
+    checked_pickle,
+    checked_tls,
+    checked_validator,
+    is_guarded,
+    warn_of_pickle,
+)
 from gpyro._daemon.listening import listen, unix_path_of, warn_if_open
 from gpyro._daemon.registry import DAEMON_ID, INTERNAL_NAME, Registry
 from gpyro._daemon.service import Service
@@ -29,6 +35,7 @@ from gpyro.objects import ObjBase
 from gpyro.uri import PyroURI, build_unix_address
 
 if TYPE_CHECKING:
+    from gpyro._serializers.pickle_rules import PickleRules
     from gpyro.auth import DefaultConnValidator
     from gpyro.hub import TLSConfig
 
@@ -54,6 +61,8 @@ class Daemon:
         allow: who may do what with every object that is connected without an `allow` of its own, and with
             this daemon's own object, of which `ping` and `resolve` are always for everybody; see `connect`.
             Its names are not checked, as it is for many objects. None lets everybody use everything.
+        pickle: speak pickle, and nothing else, with callers that have logged in and were told the same; what
+            their pickles may name. Equal to giving them a shell where the list is not short: docs/pickle.md.
 
     Raises:
         DaemonError: the port is taken, or the address is open to others and nobody has to identify himself, or
@@ -71,7 +80,7 @@ class Daemon:
         publishhost: str | None = None, *, config: Settings | None = None, tls: TLSConfig | None = None,
         insecure_no_auth: bool = False, offload_all: bool = False,
         identifications: Sequence[object] | None = None, validator: DefaultConnValidator | None = None,
-        allow: Allow | None = None,
+        allow: Allow | None = None, pickle: PickleRules | None = None,
     ) -> None:  # fmt: skip
         rules = parse_rules(allow)
         settings = config or process_config.snapshot()
@@ -79,13 +88,14 @@ class Daemon:
         self._unix_path = unix_path_of(host or settings.host)
         tls = checked_tls(protocol, tls, settings, self._unix_path)
         validator = checked_validator(validator, identifications)
+        pickle = checked_pickle(pickle)
         self._insecure = insecure_no_auth
         sock, self.hostname, self.port, self._local = listen(
             host or settings.host, port, norange, settings, insecure_no_auth, self._unix_path,
             is_guarded(validator, tls),
         )  # fmt: skip
         self._published = publishhost or settings.publishhost or self.hostname
-        self._service = Service(sock, settings, offload_all, self._unix_path)
+        self._service = Service(sock, settings, offload_all, self._unix_path, pickle)
         self._service.daemon = weakref.ref(self)
         self._service.tls = tls
         self._use_validator(validator)
@@ -97,13 +107,15 @@ class Daemon:
         # At the end of the process the service looks after itself.
         self._finalizer.atexit = False
         self.NameServer: Any = None
-        warn_if_open(self.hostname, insecure_no_auth)
+        warn_if_open(self.hostname, insecure_no_auth and not self._local)
+        warn_of_pickle(self.hostname, pickle)
         if settings.tracelevel:
             Log.msg("Daemon", f"listening on {self.hostname} port {self.port};", settings_text(settings))
 
     def __repr__(self) -> str:
         where = self._unix_path or f"{self.hostname}:{self.port}"
-        return f"<Daemon {where}, {len(self._registry)} objects, {self._service.status()}>"
+        pickle = "" if self._service.pickle is None else ", speaks pickle"
+        return f"<Daemon {where}, {len(self._registry)} objects, {self._service.status()}{pickle}>"
 
     # -- objects ---------------------------------------------------------------------------------------------
 

@@ -18,6 +18,7 @@ from gpyro.errors import PyroError, TimeoutError, URIError
 from gpyro.uri import PyroURI
 
 if TYPE_CHECKING:
+    from gpyro._serializers.pickle_rules import PickleRules
     from gpyro.auth import DefaultConnValidator
     from gpyro.hub import TLSConfig
 
@@ -89,6 +90,8 @@ class Proxy:
         uri: a PyroURI, or the text of one: PYRO, PYRONAME or PYROLOC.
         config: settings for this proxy; the process's by default.
         tls: how to speak TLS with a PYROSSL or PYROLOCSSL address; by default as the settings ssl_* say.
+        pickle: speak pickle, and nothing else, with a daemon that has proved who it is and was told the same; what
+            its pickles may name. See docs/pickle.md before you use it.
 
     Raises:
         URIError: the text is not an address.
@@ -99,11 +102,18 @@ class Proxy:
     _gpyro_by_reference_ = True
 
     def __init__(
-        self, uri: PyroURI | str, *, config: Settings | None = None, tls: TLSConfig | None = None
-    ) -> None:
+        self, uri: PyroURI | str, *, config: Settings | None = None, tls: TLSConfig | None = None,
+        pickle: PickleRules | None = None,
+    ) -> None:  # fmt: skip
         parsed = uri if isinstance(uri, PyroURI) else PyroURI(uri)
         core = self.__dict__["_core"] = Core(parsed, config)
         core.tls = tls
+        if pickle is not None:
+            from gpyro._serializers.pickle_rules import PickleRules  # only where somebody wants pickles
+
+            if not isinstance(pickle, PickleRules):
+                raise TypeError(f"pickle={pickle!r}; it takes gpyro.PickleRules(allow=[...]), see docs/pickle.md")
+            core.pickle_rules = pickle
         self.__dict__["objectID"] = parsed.objectID
 
     @property

@@ -38,6 +38,8 @@ PEERS: dict[str, Entry] = {
         import_program="import gpyro",
         call_program="gpyro.Proxy({address!r}).echo('hello')",
     ),
+    "gpyro-key": Entry("benchmarks.peers.gpyro"),
+    "gpyro-tls": Entry("benchmarks.peers.gpyro"),
     "raw": Entry("benchmarks.peers.raw", import_program="import gevent"),
     "pyro5-marshal": Entry(
         "benchmarks.peers.pyro5", TOGETHER, import_program="import Pyro5.api", call_program=_PYRO5_CALL

@@ -89,18 +89,19 @@ class DefaultConnValidator:
             TypeError: `ids` is no list or tuple, or one of them is nothing to log in with.
             ValueError: one is empty, or there are too many passphrases.
         """
-        #: What came out of `mungeIdent`, for subclasses. Source: Pyro.protocol.DefaultConnValidator.
-        self.allowedIDs: list[Any] | None = None
-        self.identifications: tuple[list[bytes], list[Verifier]] | None = None
-        if ids is None:
-            return
-        if self._overrides("createAuthToken", "createAuthChallenge", "mungeIdent"):
+        allowed: list[Any] | None = None
+        identifications: tuple[list[bytes], list[Verifier]] | None = None
+        if ids is not None and self._overrides("createAuthToken", "createAuthChallenge", "mungeIdent"):
             if not isinstance(ids, (list, tuple)):
                 raise TypeError(f"ids must be a list, not {type(ids).__name__!r}")
-            self.allowedIDs = [self.mungeIdent(ident) for ident in ids]
-            return
-        self.identifications = sort_identifications(ids)
-        self.allowedIDs = list(self.identifications[0])
+            allowed = [self.mungeIdent(ident) for ident in ids]
+        elif ids is not None:
+            identifications = sort_identifications(ids)
+            allowed = list(identifications[0])
+        # Only now, so that a list that is refused leaves the door as it was.
+        #: What came out of `mungeIdent`, for subclasses. Source: Pyro.protocol.DefaultConnValidator.
+        self.allowedIDs = allowed
+        self.identifications = identifications
 
     def acceptHost(self, daemon: Any, connection: Any) -> tuple[int, int]:
         """Decide by where a connection comes from, `connection.addr`; returns (1, 0) or (0, reason code)."""

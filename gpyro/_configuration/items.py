@@ -231,6 +231,10 @@ class KeyFile(OptionalText):
 
     allowed = "a path, relative ones below ssl_certdir, or None: the key is in the file ssl_cert"
 
+    def parse(self, text: str) -> str | None:
+        # As Pyro's own listing of its settings prints it.
+        return None if text == "None" else text
+
     def is_allowed(self, value: object) -> bool:
         return value is None or is_path(value)
 
@@ -400,8 +404,8 @@ NOT_USED: dict[str, str] = {
     "xml_pickle": "values travel as data; there is no XML pickler",
     "gnosis_paranoia": "values travel as data; there is no XML pickler",
     "mobile_code": "code never travels; that is left out on purpose",
-    "compression": "not there yet",
-    "checksum": "TCP and TLS check what they carry",
+    "compression": "frames are never compressed: what unfolds is a bomb, and lengths would tell of secrets",
+    "checksum": "TCP checks what it carries; after a login each frame has a code, and TLS has its own",
     "stdlogging_cfgfile": "the program configures standard logging itself",
 }
 

@@ -63,9 +63,10 @@ class Handshake:
         return self.check(body)
 
     def deliver(self, frame: Frame) -> None:
-        """Hand over what came; runs in the hub."""
+        """Hand over what came, and let the greenlet go on with it at once; runs in the hub."""
         self._frame = frame
-        self.wake()
+        if self._waiting is not None:
+            self._waiting.wake()
 
     def wake(self) -> None:
         """Let the greenlet look: there is a frame, or the connection has ended."""
@@ -113,18 +114,24 @@ def _ended(connection: Any) -> Exception:
     return error
 
 
-def log_in(connection: Any, credentials: Credentials, uri: Any, until: float | None) -> None:
+def log_in(connection: Any, credentials: Any, uri: Any, until: float | None) -> None:
     """Say hello and log in, in the greenlet that opens the connection; no call leaves before it returns.
+
+    Without credentials it only waits for the WELCOME: who speaks pickle has to see that the other side does.
 
     Raises:
         ConnectionDeniedError: the server does not let us in, or cannot prove who it is.
         ProtocolError and its kind: the connection has ended. TimeoutError: the time is over.
     """
     try:
-        if credentials.means() is Means.CUSTOM:
+        means = Means.NONE if credentials is None else credentials.means()
+        if means is Means.CUSTOM:
             _log_in_with_token(connection, credentials, uri, until)
-        else:
+        elif means is Means.LOGIN:
             _log_in_with_secret(connection, credentials, until)
+        else:
+            _wait_for_welcome(connection, until)
+        _check_pickle(connection)
     except BaseException as exc:
         connection.close(exc if isinstance(exc, Exception) else None)
         raise
@@ -154,6 +161,23 @@ def _log_in_with_token(connection: Any, credentials: Credentials, uri: Any, unti
     connection.opening.meet(greeting)
     token = credentials.token(parse_challenge(greeting), connection.addr, uri)
     _prove(connection, build_token(token), lambda body: None, until)
+
+
+def _wait_for_welcome(connection: Any, until: float | None) -> None:
+    handshake = connection.opening.handshake
+
+    def check(body: bytes) -> None:
+        connection.opening.meet(Greeting.parse(body))
+
+    handshake.check = check
+    connection.opening.hello()
+    handshake.wait(until)
+
+
+def _check_pickle(connection: Any) -> None:
+    fault = connection.opening.pickle_fault()
+    if fault:
+        raise ConnectionDeniedError(fault, ConnectionDeniedError.SECURITY)
 
 
 def _prove(

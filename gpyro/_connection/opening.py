@@ -12,7 +12,7 @@ from typing import Any
 
 from gpyro._version import __version__
 from gpyro.errors import ConnectionDeniedError, RemoteProtocolError
-from gpyro.wire.hello import Field, Greeting, Mechanism, build_denial, parse_denial
+from gpyro.wire.hello import Feature, Field, Greeting, Mechanism, build_denial, parse_denial
 from gpyro.wire.native import HEADER, PREFACE, Frame, FrameType, State
 from gpyro.wire.sniff import Dialect, build_farewell, describe, sniff
 
@@ -20,6 +20,19 @@ __all__ = ["Opening"]
 
 #: A peer that takes less in one message could be sent no error text.
 MIN_PEER_LIMIT = 1024
+
+#: What a caller without TLS hears from a port that is for TLS.
+TLS_ONLY = "this port is for TLS; call it by an address that begins with PYROSSL://"
+
+#: Why a connection with pickle ends before the first call.
+MISMATCH = (
+    "security reasons: this side %s pickle, and the other one differs; both have to be told so, with "
+    "pickle=gpyro.PickleRules(...), or neither"
+)
+UNPROTECTED = (
+    "security reasons: pickle is spoken only where both sides have proved who they are and nobody on the way can "
+    "change what is said: after a login with a passphrase or key, inside TLS, or over this user's own unix socket"
+)
 
 log = logging.getLogger("gpyro.connection")
 _instance = (-1, b"")
@@ -78,6 +91,19 @@ class Opening:
         connection.close_gently(RemoteProtocolError(describe(dialect)))
         return b""
 
+    def refuse_plain(self) -> None:
+        """Tell a caller without TLS, in its own language, what the port is for; TLS has no word for it."""
+        tls = self._connection.stream.tls
+        head = tls.first_bytes()
+        if not head:
+            return
+        dialect = sniff(head)
+        if dialect is Dialect.NATIVE:
+            body = build_denial(ConnectionDeniedError.SECURITY, TLS_ONLY)
+            tls.send_plain(PREFACE + HEADER.pack(FrameType.DENY, 0, 0, 0, len(body), 0) + body)
+        else:
+            tls.send_plain(build_farewell(dialect))
+
     # -- frames ----------------------------------------------------------------------------------------------
 
     def _greeting(self, mechanism: int = Mechanism.NONE, fields: dict[int, bytes] | None = None) -> Greeting:
@@ -135,6 +161,22 @@ class Opening:
                 f"at least {MIN_PEER_LIMIT} are needed"
             )
         self.peer = greeting
+
+    def pickle_fault(self, known: bool = True, will_be_sealed: bool = False) -> str:
+        """Say why pickle may not be spoken here as one of the sides wants; empty where nothing is wrong.
+
+        Args:
+            known: the other side has proved who it is.
+            will_be_sealed: frames will be as soon as the other side has been let in.
+        """
+        mine = self._connection.features & Feature.PICKLE
+        theirs = 0 if self.peer is None else self.peer.features & Feature.PICKLE
+        if mine != theirs:
+            return MISMATCH % ("speaks" if mine else "does not speak")
+        connection = self._connection
+        if not mine or (connection.stream.is_unix() and connection.is_protected()):
+            return ""
+        return "" if known and (will_be_sealed or connection.is_protected()) else UNPROTECTED
 
     def _seal(self, seals: tuple[Any, Any] | None) -> None:
         """From now on each frame has a code; TLS has its own."""

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from gpyro import hub
 from gpyro._daemon.sources import Sources
+from gpyro.access import describe_caller
 from gpyro.configuration import Settings
 from gpyro.connection import Connection
 from gpyro.errors import ConnectionClosedError, ConnectionDeniedError, ProtocolError, RemoteProtocolError
@@ -68,6 +69,8 @@ class Entrance:
         self._accounts_for: object = None
         self._salt = b""
         self._deriving: hub.Signal | None = None
+        #: Greenlets in which a validator is being asked.
+        self._asking = 0
         #: Who is not let in yet, with the time of arrival, oldest first.
         self._waiting: dict[Connection, float] = {}
         self.sources = Sources(
@@ -83,6 +86,8 @@ class Entrance:
     def has_room(self) -> bool:
         """Tell whether one more may come in to say who it is; makes room for it where somebody dawdles."""
         limit = self._settings.max_unauthenticated
+        if self._asking >= limit:
+            return False  # A validator that hangs must not gather greenlets of callers that have left.
         if len(self._waiting) < limit:
             return True
         now = time.monotonic()
@@ -114,11 +119,11 @@ class Entrance:
 
     def admit(self, connection: Connection, greeting: Greeting, hello: Frame) -> None:
         """Decide about a caller that has said hello; with a validator, soon."""
-        refusal = self._refusal(connection) or _feature_refusal(connection, greeting)
+        refusal = self._refusal(connection)
         if refusal is not None:
             connection.opening.deny(*refusal)
         elif self.validator is not None:
-            hub.spawn_in(connection.state, lambda: self._receive(connection, greeting, hello))
+            connection.state.run_worker(lambda: self._receive(connection, greeting, hello))
         elif greeting.mechanism != Mechanism.NONE:
             connection.opening.deny(ConnectionDeniedError.SECURITY, OPEN)
         else:
@@ -134,12 +139,19 @@ class Entrance:
         roles = set(connection.roles).union(*(self.roles.get(name, ()) for name in known))
         connection.roles = frozenset(roles)
         connection.principals = frozenset({"*", *known, *roles})
+        fault = connection.opening.pickle_fault(connection.identity is not None, will_be_sealed=seals is not None)
+        if fault:
+            connection.opening.deny(ConnectionDeniedError.SECURITY, fault)
+            return
         if self._waiting.pop(connection, None) is not None:
             self.sources.admitted(_host(connection))
+        if known:
+            log.info("= %s is %s", connection.addr, describe_caller(connection.identity, connection.principals))
         connection.opening.welcome(body, seals)
 
-    def _receive(self, connection: Connection, greeting: Greeting, hello: Frame) -> None:
-        """Let a validator decide; in a greenlet of its own."""
+    def _receive(self, connection: Connection, greeting: Greeting, hello: Frame) -> bool:
+        """Let a validator decide; in a greenlet of its own, which may be used again afterwards."""
+        self._asking += 1
         try:
             self._ask(connection, greeting, hello)
         except RemoteProtocolError as exc:
@@ -154,7 +166,9 @@ class Entrance:
                 ConnectionDeniedError.UNSPECIFIED, "unspecified reason: the server's validator failed"
             )
         finally:
+            self._asking -= 1
             connection.login = None
+        return True
 
     def _ask(self, connection: Connection, greeting: Greeting, hello: Frame) -> None:
         from gpyro.auth import Means  # loaded with the validator
@@ -309,15 +323,3 @@ def _checked_identity(identity: object) -> str:
 
 def _host(connection: Connection) -> str:
     return str(connection.addr[0]) if isinstance(connection.addr, tuple) else ""
-
-
-def _feature_refusal(connection: Connection, greeting: Greeting) -> tuple[int, str] | None:
-    from gpyro.wire.hello import Feature
-
-    if (connection.features ^ greeting.features) & Feature.PICKLE:
-        mine = "speaks" if connection.features & Feature.PICKLE else "does not speak"
-        return ConnectionDeniedError.SECURITY, (
-            f"security reasons: this server {mine} pickle, and the caller differs; both sides have to be told so, "
-            "with pickle=gpyro.PickleRules(...), or neither"
-        )
-    return None

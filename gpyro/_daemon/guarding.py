@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 from gpyro.configuration import Settings
 from gpyro.errors import DaemonError
+from gpyro.log import Log
 
 if TYPE_CHECKING:
     from gpyro.auth import DefaultConnValidator
 
-__all__ = ["checked_tls", "checked_validator", "is_guarded"]
+__all__ = ["checked_pickle", "checked_tls", "checked_validator", "is_guarded", "warn_of_pickle"]
 
 
 def checked_tls(protocol: str, tls: Any, settings: Settings, unix_path: str) -> Any:
@@ -55,6 +56,27 @@ def checked_validator(
     if identifications is not None:
         validator.setAllowedIdentifications(identifications)
     return validator
+
+
+def checked_pickle(pickle: Any) -> Any:
+    """Return what the pickles of callers may name, None where none are taken.
+
+    Raises:
+        TypeError: these are no PickleRules.
+    """
+    if pickle is None:
+        return None
+    from gpyro._serializers.pickle_rules import PickleRules  # only where somebody wants pickles
+
+    if not isinstance(pickle, PickleRules):
+        raise TypeError(f"pickle={pickle!r}; it takes gpyro.PickleRules(allow=[...]), see docs/pickle.md")
+    return pickle
+
+
+def warn_of_pickle(hostname: str, pickle: Any) -> None:
+    """Say at each start that somebody may do more here than call methods."""
+    if pickle is not None:
+        Log.warn("Daemon", f"{hostname} takes pickles from callers that have logged in: {pickle!r}")
 
 
 def is_guarded(validator: DefaultConnValidator | None, tls: Any) -> bool:

@@ -57,12 +57,15 @@ class Service:
     Errors: those of callers end their calls or connections and are logged.
     """
 
-    def __init__(self, sock: Any, settings: Settings, offload_all: bool, unix_path: str) -> None:
+    def __init__(
+        self, sock: Any, settings: Settings, offload_all: bool, unix_path: str, pickle: Any = None
+    ) -> None:
         self.registry = Registry()
         self.methods: dict[bytes, Method] = self.registry.methods
         self.settings = settings
         self.tuning = Tuning.of(settings)
         self.offload_all = offload_all
+        self.pickle = pickle
         self.name_server: Any = None
         self.idle_limit = 0.0
         self.ended = False

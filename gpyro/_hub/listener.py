@@ -99,9 +99,12 @@ class Listener:
             if exc.errno not in _GONE:
                 _log.error("accept failed: %s", exc)
             return exc.errno in _GONE
+        sock = adopt(fd, self._sock.family)
         try:
-            self._on_accept(adopt(fd, self._sock.family))
+            self._on_accept(sock)
         except Exception:
+            # Closed, so that the caller is not left waiting for somebody who will never answer.
+            sock.close()
             self._state.report(self)
         return True
 

@@ -57,8 +57,11 @@ def _build(protocol: Any, config: TLSConfig) -> Any:
 
 
 def _load_certificate(context: Any, config: TLSConfig) -> None:
+    asked = []
+
     def password() -> str:
         # Without a function OpenSSL asks at the terminal.
+        asked.append(True)
         if config.password is None:
             raise ConfigurationError(f"the private key in {key!r} is encrypted; give its password=")
         return config.password
@@ -67,7 +70,7 @@ def _load_certificate(context: Any, config: TLSConfig) -> None:
     try:
         context.load_cert_chain(config.certificate, config.key, password)
     except ssl.SSLError as exc:
-        raise ConfigurationError(_certificate_fault(config, exc)) from exc
+        raise ConfigurationError(_certificate_fault(config, exc, bool(asked))) from exc
     except OSError as exc:
         raise ConfigurationError(
             f"certificate {config.certificate!r} with key {key!r} cannot be read: {exc.strerror or exc}"
@@ -79,11 +82,11 @@ def _load_certificate(context: Any, config: TLSConfig) -> None:
         raise ConfigurationError(f"the password of the private key in {key!r} is not right: {exc}") from exc
 
 
-def _certificate_fault(config: TLSConfig, exc: Any) -> str:
+def _certificate_fault(config: TLSConfig, exc: Any, asked_for_password: bool) -> str:
     key = config.key or config.certificate
     if exc.reason == "KEY_VALUES_MISMATCH":
         return f"the private key in {key!r} does not belong to the certificate in {config.certificate!r}"
-    if exc.reason in ("BAD_DECRYPT", "BAD_PASSWORD_READ", "PROBLEMS_GETTING_PASSWORD"):
+    if asked_for_password:
         return f"the password of the private key in {key!r} is not right"
     if not _has_block(config.certificate, b"CERTIFICATE-----"):
         return f"certificate is {config.certificate!r}, in which there is no PEM certificate"

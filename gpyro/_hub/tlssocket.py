@@ -41,6 +41,8 @@ RECORD_BYTES = 16 * 1024
 EARLY_BYTES = 64 * 1024
 #: A handshake's and its alerts' bytes that the peer does not take; a long chain of certificates is 20 KiB.
 MAX_UNSENT_BYTES = 256 * 1024
+#: Enough to tell who is calling.
+HEAD_BYTES = 16
 READ_BYTES = 64 * 1024
 READABLE, WRITABLE = 1, 2
 
@@ -52,7 +54,7 @@ class TlsSocket:
     """
 
     __slots__ = (
-        "_config", "_done", "_early", "_ended", "_epoch", "_failure", "_half_closed", "_heard", "_incoming",
+        "_config", "_done", "_early", "_ended", "_epoch", "_failure", "_half_closed", "_head", "_incoming",
         "_outgoing", "_promised", "_raw", "_server_side", "_tls", "_unsent", "_where",
     )  # fmt: skip
 
@@ -71,8 +73,8 @@ class TlsSocket:
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
         self._tls = context.wrap_bio(self._incoming, self._outgoing, server_side, server_hostname)
         self._done = False
-        #: Something came; where nothing ever did it was a look whether the port is open.
-        self._heard = False
+        #: The first bytes that came, which tell a caller without TLS from one with.
+        self._head = b""
         self._early = bytearray()
         #: Encrypted and not yet taken by the kernel, and for how much plain text that stands.
         self._unsent: bytes | memoryview = b""
@@ -123,10 +125,12 @@ class TlsSocket:
         data = self._raw.recv(size)
         if not data:
             return self._at_end()
-        self._heard = True
         self._incoming.write(data)
-        if not self._done and not self._shake():
-            return None
+        if not self._done:
+            if len(self._head) < HEAD_BYTES:
+                self._head += data[:HEAD_BYTES]
+            if not self._shake():
+                return None
         return self._decrypt()
 
     def _decrypt(self) -> bytes | None:
@@ -166,8 +170,8 @@ class TlsSocket:
                 errno.ECONNABORTED,
                 f"{self._where} is gone without the goodbye of TLS: it has crashed, or the connection was cut",
             )
-        if not self._heard and self._server_side:
-            return b""
+        if not self._head and self._server_side:
+            return b""  # Somebody has looked whether the port is open.
         self._failure = (
             f"TLS with {self._where} failed: it closed the connection before the handshake had ended; "
             "look at its log"
@@ -240,6 +244,19 @@ class TlsSocket:
         except OSError:
             pass  # It is gone already.
         return TlsError(self._failure)
+
+    def first_bytes(self) -> bytes:
+        """Return what the peer began with, where that was no TLS; else b""."""
+        is_tls = self._head[:1] == b"\x16" and self._head[1:2] in (b"", b"\x03")
+        return b"" if self._done or is_tls else self._head
+
+    def send_plain(self, data: bytes) -> None:
+        """Tell a caller that does not speak TLS something, if that is possible at once."""
+        if not self._done:
+            try:
+                self._raw.send(data)
+            except OSError:
+                pass  # It is gone, or it does not listen; it gets no second chance.
 
     # -- sending ---------------------------------------------------------------------------------------------
 

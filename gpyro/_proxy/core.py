@@ -46,8 +46,9 @@ DAEMON_ID = "c0000000011000001000000010000001"
 class CallerEnd:
     """The handler of connections that proxies open: it serves objects that were passed, and nothing else."""
 
-    def __init__(self, settings: Settings | None) -> None:
+    def __init__(self, settings: Settings | None, pickle: Any = None) -> None:
         self.settings = settings or process_config
+        self.pickle = pickle
         self.tuning = Tuning.of(self.settings)
         self.methods: dict[bytes, Method] = {}
         self.offload_all = False
@@ -113,7 +114,8 @@ class Core:
 
     __slots__ = (
         "_connections", "_end", "_lock", "_openings", "_resolved_at", "_settings", "bound", "calls",
-        "identification", "object_id", "oneway", "resolved", "targets", "timeout", "tls", "uri", "validator",
+        "identification", "object_id", "oneway", "pickle_rules", "resolved", "targets", "timeout", "tls", "uri",
+        "validator",
     )  # fmt: skip
 
     def __init__(self, uri: PyroURI | None, settings: Settings | None, bound: Connection | None = None) -> None:
@@ -125,6 +127,8 @@ class Core:
         self.identification: object = None
         self.validator: DefaultConnValidator | None = None
         self.tls: TLSConfig | None = None
+        #: What the server's pickles may name, where this proxy speaks pickle.
+        self.pickle_rules: Any = None
         #: The PYRO address behind a PYRONAME or PYROLOC one, once asked for.
         self.resolved: PyroURI | None = None
         self._resolved_at = 0.0
@@ -235,7 +239,7 @@ class Core:
 
     def _open(self, state: hub.HubState, until: float | None) -> Any:
         if self._end is None:
-            self._end = CallerEnd(self._settings)
+            self._end = CallerEnd(self._settings, self.pickle_rules)
         remembered = self.resolved
         uri = self._resolve()
         try:
@@ -353,7 +357,8 @@ class Core:
     def hand_on(self, twin: Core) -> None:
         """Give a copy of the proxy what this one was told."""
         twin.timeout, twin.oneway = self.timeout, self.oneway
-        twin.identification, twin.validator, twin.tls = self.identification, self.validator, self.tls
+        twin.identification, twin.validator = self.identification, self.validator
+        twin.tls, twin.pickle_rules = self.tls, self.pickle_rules
 
     def release(self) -> None:
         """Close the connections; what is queued is sent first. The next call connects again."""

@@ -11,4 +11,10 @@ Read them in this order, each imports only from those before it:
     scan        how deep a message nests, without building it; the guard for an old ormsgpack
     encoder     objects to bytes: the fast pass and the walk
     decoder     bytes to objects: the fast pass and the careful one
+
+Only where pickling was asked for:
+
+    pickle_rules     which names a pickled message may use
+    pickle_machine   reads a pickle as data, with those names
+    pickling         pickled arguments and values; the only module that imports pickle
 """

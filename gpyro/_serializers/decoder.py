@@ -20,7 +20,7 @@ from .encoder import keep_interrupt
 from .keys import comparisons
 from .limits import Buffers, CodecLimits, Deferred, Extension, References, Unpacker, describe
 from .registry import BY_NAME, misfit
-from .scan import nesting_of, unpackb
+from .scan import items_of, nesting_of, unpackb
 from .standard import DECODERS, broken, decodes
 
 __all__ = ["FAST_BYTES", "Reading", "count_body", "fast_hook"]
@@ -33,6 +33,11 @@ FAST_BYTES = 4096
 _MAX_NESTING = 4096
 #: ormsgpack's own bound for one payload.
 _NATIVE_NESTING = 1024
+#: ormsgpack copies the payload of each extension, so one inside another 64 times over is 64 copies at once. As
+#: much is always allowed: 64 copies of 1 MB.
+_FREE_COPY_BYTES = 64 * 1024 * 1024
+#: Beyond that, so many times the message itself; real data has its bulk below fewer extensions.
+_MAX_COPIES = 4
 
 
 @decodes(Extension.OBJECT)
@@ -128,12 +133,14 @@ class Reading:
     __slots__ = (
         "_bounds",
         "_compared",
+        "_copied",
         "_counted",
         "_counting",
         "_depth",
         "_error",
         "_items",
         "_measured",
+        "_most_copied",
         "_nesting",
         "_open",
         "_parts",
@@ -151,6 +158,8 @@ class Reading:
         self._bounds: list[int] = []  # how deep each of them may nest
         self._measured = 0  # for so many of them, exactly how deep
         self._nesting = 0
+        self._copied = 0  # bytes of the open payloads
+        self._most_copied = 0
         self._items = 0
         self._compared = 0
         self._counting = False
@@ -166,6 +175,7 @@ class Reading:
         """
         # Each element takes a byte at least, so a body this short cannot hold too many.
         self._counting = len(body) > self.limits.max_items
+        self._most_copied = _FREE_COPY_BYTES + _MAX_COPIES * len(body)
         try:
             return self._unpack(body)
         except PyroError:
@@ -218,6 +228,8 @@ class Reading:
     # ormsgpack
 
     def _unpack(self, data: bytes | bytearray | memoryview) -> Any:
+        if len(data) > self.limits.max_items:
+            self._check_claims(data)
         self._enter(data)
         value, failure = None, None
         try:
@@ -252,8 +264,14 @@ class Reading:
         """Add to the account how deep `data` may nest, by its length as long as that suffices."""
         bound = min(len(data), _NATIVE_NESTING)
         self._open.append(data)
+        self._copied += len(data)
         self._bounds.append(bound)
         self._nesting += bound
+        if self._copied > self._most_copied:
+            raise RemoteProtocolError(
+                f"{len(self._open) - 1} extensions inside each other hold {self._copied} bytes in a message, "
+                f"limit is {self._most_copied}; put fewer containers around what is large"
+            )
         if self._nesting <= _MAX_NESTING:
             return
         for level in range(self._measured, len(self._open)):
@@ -266,9 +284,17 @@ class Reading:
             )
 
     def _leave(self) -> None:
-        self._open.pop()
+        self._copied -= len(self._open.pop())
         self._nesting -= self._bounds.pop()
         self._measured = min(self._measured, len(self._open))
+
+    def _check_claims(self, data: bytes | bytearray | memoryview) -> None:
+        """Count before anything is built, as far as it takes: a byte can be an empty dict, which takes 72."""
+        claimed = items_of(bytes(data), self.limits.max_items)
+        if claimed > self.limits.max_items:
+            raise RemoteProtocolError(
+                f"{claimed} elements in a message, limit is {self.limits.max_items} (max_items)"
+            )
 
     def _count(self, value: Any) -> None:
         self._items += count_items(value, self._counted)

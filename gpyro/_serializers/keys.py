@@ -13,10 +13,10 @@ from collections.abc import Sequence
 from itertools import chain
 from typing import Any
 
-__all__ = ["FEW_KEYS", "comparisons"]
+__all__ = ["FEW_KEYS", "KEYED", "comparisons"]
 
 #: Their hashes are keyed, or there are only a few values.
-_KEYED = frozenset((str, bytes, bool, type(None), datetime.date))
+KEYED = frozenset((str, bytes, bool, type(None), datetime.date))
 _NESTED = frozenset((tuple, frozenset))
 
 #: A container of up to this many keys is never counted: even if all collide, comparing them is
@@ -30,7 +30,7 @@ def comparisons(keys: Sequence[Any]) -> int:
     Raises:
         TypeError: a key is not hashable.
     """
-    if len(keys) <= FEW_KEYS or _KEYED.issuperset(map(type, keys)):
+    if len(keys) <= FEW_KEYS or KEYED.issuperset(map(type, keys)):
         return 0
     hashes = [*map(hash, keys)]
     if len(set(hashes)) == len(hashes):

@@ -12,7 +12,7 @@ from typing import Any
 
 import ormsgpack
 
-__all__ = ["guarded_unpackb", "nesting_of", "unpackb"]
+__all__ = ["guarded_unpackb", "items_of", "nesting_of", "unpackb"]
 
 #: First byte of an item: how many bytes of payload follow, for the items of fixed size.
 _FIXED = {0xCA: 4, 0xCB: 8, 0xCC: 1, 0xCD: 2, 0xCE: 4, 0xCF: 8, 0xD0: 1, 0xD1: 2, 0xD2: 4, 0xD3: 8}
@@ -27,15 +27,16 @@ _COUNTED = {0xDC: (2, 1), 0xDD: (4, 1), 0xDE: (2, 2), 0xDF: (4, 2)}
 _HEADERS = re.compile(rb"[\xdc\xde](?=(?P<short>..))|[\xdd\xdf](?=(?P<long>....))", re.DOTALL)
 
 
-def scan(data: bytes, deepest_of_interest: int = 1 << 31) -> tuple[int, int]:
+def scan(data: bytes, deepest_of_interest: int = 1 << 31, most_items: int = 1 << 62) -> tuple[int, int]:
     """Return how many arrays and maps are inside each other, and how many items their headers claim in all.
 
     Extensions are stepped over, so that all calls for one message together look at each byte once. Slower than
-    decoding. Stops where more items are claimed than there are bytes, which cannot be true.
+    decoding. Stops where more items are claimed than there are bytes, which cannot be true, or than `most_items`.
     """
     size, position, deepest, claimed = len(data), 0, 0, 0
     left = [1]  # items that are still to come, for each open container
-    while left and position < size and deepest <= deepest_of_interest and claimed <= size:
+    most = min(size, most_items)
+    while left and position < size and deepest <= deepest_of_interest and claimed <= most:
         if left[-1] == 0:
             left.pop()
             continue
@@ -70,6 +71,11 @@ def scan(data: bytes, deepest_of_interest: int = 1 << 31) -> tuple[int, int]:
 def nesting_of(data: bytes, deepest_of_interest: int = 1 << 31) -> int:
     """Return how many arrays and maps are inside each other."""
     return scan(data, deepest_of_interest)[0]
+
+
+def items_of(data: bytes, most_items: int) -> int:
+    """Return how many items headers claim, or a number above `most_items` once that is clear."""
+    return scan(data, most_items=most_items)[1]
 
 
 def claims_too_much(data: bytes | bytearray | memoryview) -> bool:

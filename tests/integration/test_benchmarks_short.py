@@ -11,7 +11,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 TIMEOUT_SECONDS = 85
 WORKS = (
-    "small", "rows", "tuples", "megabyte", "greenlets", "naps", "connect", "idle", "startup", "command",
+    "small", "rows", "tuples", "megabyte", "greenlets", "naps", "connect", "logins", "idle", "startup", "command",
 )  # fmt: skip
 
 
@@ -35,7 +35,7 @@ def split_works(output: str) -> dict[str, str]:
 def test_short_run_prints_a_row_for_each_work(tmp_path: Path) -> None:
     samples = tmp_path / "samples.json"
 
-    done = run_benchmarks("--short", "--peers", "raw,gpyro", "--json", str(samples))
+    done = run_benchmarks("--short", "--peers", "raw,gpyro,gpyro-key", "--json", str(samples))
 
     assert done.returncode == 0, done.stdout + done.stderr
     works = split_works(done.stdout)

@@ -47,6 +47,30 @@ def test_the_blocks_of_the_access_page_run_and_its_error_and_its_rights_are_as_s
     assert lines and repr(parse_rights(lines[1])) == "<Rights in :Plant, :Plant.safety, :Pyro>"
 
 
+def test_the_blocks_of_the_page_on_logins_run_one_after_another_in_one_process() -> None:
+    program = "\n".join(blocks(ROOT / "docs" / "logins.md"))
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout) == (0, "passphrase:1\n"), done.stderr
+
+
+def test_every_number_of_the_security_page_is_a_default() -> None:
+    from gpyro.configuration import ITEMS
+
+    rows = re.findall(r"^\| (`\w+`.*?) \| (.*?) \|", (ROOT / "SECURITY.md").read_text(), re.MULTILINE)
+    names = [name for row in rows for name in re.findall(r"`(\w+)`", row[0])]
+    assert len(names) >= 20
+    for row in rows:
+        shown = [_number(cell) for cell in row[1].split(", ")]
+        actual = [ITEMS[name].default for name in re.findall(r"`(\w+)`", row[0])]
+        assert shown[: len(actual)] == actual, row
+
+
+def _number(cell: str) -> float:
+    """Read `16,000`, `4 MiB` or `10 a minute`."""
+    number = float(re.sub(r"[^\d.].*", "", cell.replace(",", "")))
+    return number * 1024 * 1024 if cell.endswith("MiB") else number
+
+
 def test_the_readme_has_two_commands_of_one_line_each_that_make_their_own_environment() -> None:
     lines = re.findall(r"^    (python3 -m venv .*)$", (ROOT / "README.md").read_text(), re.MULTILINE)
     assert len(lines) == 2
@@ -77,3 +101,13 @@ def test_the_first_server_and_client_of_the_readme_work_as_typed(tmp_path: Path)
             assert serving.stop().status == 0
         assert "quotes" not in run(["-m", "gpyro", "nsc", "list"], environment).stdout
         assert ns.stop().status == 0
+
+
+def test_the_blocks_of_the_page_on_tls_run_one_after_another_beside_fresh_certificates(tmp_path: Path) -> None:
+    environment = make_environment(tmp_path)
+    assert run(["-m", "gpyro", "certs", "init", "certs"], environment).status == 0
+    (tmp_path / "page.py").write_text("\n".join(blocks(ROOT / "docs" / "tls.md")))
+    # The page leaves a file open, as people do in a shell.
+    ended = run(["-W", "ignore", "page.py"], environment)
+    assert (ended.status, ended.stderr) == (0, "")
+    assert ended.stdout.splitlines() == ["None", "certificate:client", "certificate:client"]

@@ -38,11 +38,15 @@ class Certificate:
         self.key = folder / f"{name}.key"
         self.both = folder / f"{name}-both.pem"
         self.locked = folder / f"{name}-locked.key"
-        plain = self._key_pem(serialization.NoEncryption())
+        plain = self.private_key_pem()
         self.pem.write_bytes(pem)
         self.key.write_bytes(plain)
         self.both.write_bytes(pem + plain)
         self.locked.write_bytes(self._key_pem(serialization.BestAvailableEncryption(b"sesame")))
+
+    def private_key_pem(self) -> bytes:
+        """Return the key without a password."""
+        return self._key_pem(serialization.NoEncryption())
 
     def _key_pem(self, encryption: serialization.KeySerializationEncryption) -> bytes:
         return self.private_key.private_bytes(

@@ -170,11 +170,15 @@ def connection_of(proxy: Any) -> Connection:
 
 
 @contextmanager
-def running_daemon(*, allow: Any = None, **items: Any) -> Iterator[Running]:
+def running_daemon(
+    *, host: Any = "127.0.0.1", protocol: Any = "PYRO", tls: Any = None, allow: Any = None, pickle: Any = None,
+    **items: Any,
+) -> Iterator[Running]:  # fmt: skip
     """Serve on 127.0.0.1 from a greenlet; `items` are settings. Nothing may be left when the block has ended."""
     with nothing_left():
+        settings = gpyro.config.snapshot(**items)
         daemon = gpyro.Daemon(
-            host="127.0.0.1", port=0, norange=True, config=gpyro.config.snapshot(**items), allow=allow
+            protocol, host, 0, True, config=settings, tls=tls, allow=allow, pickle=pickle
         )
         loop = gevent.spawn(daemon.requestLoop)
         running = Running(daemon)

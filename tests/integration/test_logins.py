@@ -1,0 +1,535 @@
+"""Logins over real connections: who is let in, who is not, what the other side proves, and what travels where."""
+
+from __future__ import annotations
+
+import copy
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import gevent
+import gevent.socket
+import pytest
+
+import gpyro
+from gpyro import auth
+from gpyro._connection import login as login_room
+from gpyro.errors import (
+    ConnectionClosedError,
+    ConnectionDeniedError,
+    DaemonError,
+    ProtocolError,
+    RemoteProtocolError,
+    TimeoutError,
+)
+from gpyro.wire.frames import HEADER, PREFACE, FrameType
+from gpyro.wire.hello import Field, Greeting, Mechanism, build_fields
+from tests.support.servers import Running, connection_of, eventually, fake_server, running_daemon
+
+KEY = auth.Key("press-4", bytes(range(32)))
+OTHER = auth.Key("press-5", b"5" * 32)
+
+
+class Thing(gpyro.ObjBase):
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls = 0
+        self.kept: Any = None
+
+    def who(self) -> tuple[str | None, list[str]]:
+        self.calls += 1
+        caller = gpyro.current_call.caller
+        return gpyro.current_call.identity, sorted(caller.principals)
+
+    def echo(self, value: Any) -> Any:
+        self.calls += 1
+        return value
+
+    def keep(self, proxy: Any) -> None:
+        self.kept = proxy
+
+    def use(self) -> Any:
+        return self.kept.who()
+
+    def itself(self) -> Any:
+        return self.getProxy()
+
+    def fail(self) -> None:
+        raise ValueError("as told")
+
+
+@pytest.fixture
+def server() -> Iterator[Running]:
+    with running_daemon() as running:
+        running.daemon.setAllowedIdentifications(["one", "two", KEY.verifier(["operator"])])
+        yield running
+
+
+def denied(proxy: Any) -> ConnectionDeniedError:
+    with pytest.raises(ConnectionDeniedError) as info:
+        proxy.who()
+    assert str(info.value).startswith("security reasons")
+    assert info.value.code == ConnectionDeniedError.SECURITY
+    return info.value
+
+
+def identified(server: Running, thing: Any, ident: Any) -> Any:
+    proxy = server.proxy(thing)
+    proxy._setIdentification(ident)
+    return proxy
+
+
+# -- who is let in -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.smoke
+def test_methods_know_who_calls(server: Running) -> None:
+    thing = Thing()
+    assert identified(server, thing, "one").who() == ("passphrase:1", ["*", "passphrase:1"])
+    assert identified(server, thing, b"two").who() == ("passphrase:2", ["*", "passphrase:2"])
+    server.daemon.set_roles({"press-4": ["reader"], "press-5": ["nothing"]})
+    assert identified(server, thing, KEY).who() == ("press-4", ["*", "operator", "press-4", "reader"])
+
+
+@pytest.mark.parametrize(
+    "ident", [None, "wrong", b"one ", OTHER, auth.Key("press-4", b"x" * 32), auth.Key("press-9", KEY.secret)]
+)
+def test_everybody_else_is_denied_and_reaches_nothing(server: Running, ident: Any) -> None:
+    thing = Thing()
+    proxy = identified(server, thing, ident)
+    denied(proxy)
+    denied(proxy)
+    assert thing.calls == 0
+    assert str(denied(proxy)).endswith("was not accepted") or ident is None
+    eventually(lambda: not server.connections)
+
+
+def test_all_refusals_of_a_login_read_the_same(server: Running) -> None:
+    thing = Thing()
+    texts = {
+        str(denied(identified(server, thing, ident)))
+        for ident in ("wrong", OTHER, auth.Key("press-4", b"x" * 32), auth.Key("unknown", KEY.secret))
+    }
+    assert texts == {"security reasons: the identification was not accepted"}
+
+
+def test_an_empty_list_lets_nobody_in_and_none_lets_everybody(server: Running) -> None:
+    thing = Thing()
+    server.daemon.setAllowedIdentifications([])
+    denied(identified(server, thing, "one"))
+    server.daemon.setAllowedIdentifications(None)
+    assert server.proxy(thing).who() == (None, ["*"])
+    denied(identified(server, thing, "one"))
+
+
+def test_a_new_list_holds_for_new_connections_and_a_refused_one_changes_nothing(server: Running) -> None:
+    thing = Thing()
+    proxy = identified(server, thing, "one")
+    proxy.who()
+    server.daemon.setAllowedIdentifications(["three"])
+    assert proxy.who()[0] == "passphrase:1", "it was let in before"
+    proxy._release()
+    denied(proxy)
+    for bad in ("three", [""], [None]):
+        with pytest.raises((TypeError, ValueError)):
+            server.daemon.setAllowedIdentifications(bad)
+    assert identified(server, thing, "three").who()[0] == "passphrase:1"
+
+
+def test_another_thread_may_change_who_is_let_in(server: Running) -> None:
+    thing = Thing()
+    thread = threading.Thread(target=server.daemon.setAllowedIdentifications, args=(["three", KEY],))
+    thread.start()
+    while thread.is_alive():
+        gevent.sleep(0.001)
+    assert identified(server, thing, "three").who()[0] == "passphrase:1"
+    assert identified(server, thing, KEY).who()[0] == "press-4"
+    denied(identified(server, thing, "one"))
+
+
+def test_long_lived_objects_tell_who_it_is(server: Running) -> None:
+    identified(server, Thing(), KEY).who()
+    assert "(press-4) ready" in repr(server.connections[0])
+    entrance = server.service.entrance
+    assert repr(entrance) == (
+        "<Entrance, <DefaultConnValidator, wants a passphrase or key>, 0 not let in yet>"
+    )
+    assert repr(entrance.sources) == "<Sources, 1 connected, 0 with failed logins>"
+
+
+def test_a_proxy_without_identification_is_told_what_is_missing(server: Running) -> None:
+    assert "_setIdentification" in str(denied(server.proxy(Thing())))
+
+
+def test_server_that_does_not_authenticate_is_left_before_a_call_is_sent() -> None:
+    thing = Thing()
+    with running_daemon() as running:
+        assert "does not authenticate" in str(denied(identified(running, thing, "one")))
+        assert thing.calls == 0
+
+
+def test_many_greenlets_and_threads_share_one_login_each_thread(server: Running) -> None:
+    proxy = identified(server, Thing(), KEY)
+    jobs = [gevent.spawn(proxy.echo, number) for number in range(200)]
+    assert [job.get(timeout=10) for job in jobs] == list(range(200))
+    assert len(server.connections) == 1
+    results: list[Any] = []
+    thread = threading.Thread(target=lambda: results.append(proxy.who()[0]))
+    thread.start()
+    eventually(lambda: results)
+    assert results == ["press-4"]
+    while thread.is_alive():
+        gevent.sleep(0.001)
+
+
+def test_tracebacks_and_errors_travel_over_a_sealed_connection(server: Running) -> None:
+    proxy = identified(server, Thing(), KEY)
+    with pytest.raises(ValueError, match="as told") as info:
+        proxy.fail()
+    assert info.value.remote_stacktrace  # type: ignore[attr-defined]
+
+
+@pytest.mark.smoke
+@pytest.mark.parametrize("size", [0, 100, 20_000, 40_000, 1_000_000, 5_000_000, 13_000_000])
+def test_values_of_every_size_are_sealed_and_arrive(server: Running, size: int) -> None:
+    proxy = identified(server, Thing(), KEY)
+    value = (bytes(range(256)) * (size // 256 + 1))[:size]
+    assert proxy.echo(value) == value
+    assert proxy.echo(bytearray(value)) == value
+    jobs = [gevent.spawn(proxy.echo, value[:number]) for number in range(0, size, max(size // 7, 1))]
+    assert [len(job.get(timeout=20)) for job in jobs] == list(range(0, size, max(size // 7, 1)))
+    assert connection_of(proxy).stream.seal is not None
+
+
+def test_callbacks_go_over_the_sealed_connection_too(server: Running) -> None:
+    thing = Thing()
+    proxy = identified(server, thing, KEY)
+    mine = Thing()
+    proxy.keep(mine)
+    assert proxy.use()[0] is None, "the server has proved itself, but has no identity of its own here"
+    assert mine.calls == 1
+
+
+def test_passphrase_is_salted_without_holding_the_hub(server: Running) -> None:
+    """Counts turns of the loop while scrypt runs; a proxy of a daemon with another salt has to compute anew."""
+    turns = 0
+
+    def count() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            gevent.sleep(0)
+
+    counter = gevent.spawn(count)
+    with running_daemon() as other:
+        other.daemon.setAllowedIdentifications(["one"])
+        turns = 0
+        identified(other, Thing(), "one").who()
+        assert turns > 20
+    counter.kill()
+
+
+def test_passphrase_is_salted_once_for_all_connections_to_a_server(
+    server: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    thing = Thing()
+    identified(server, thing, "one").who()
+    monkeypatch.setattr(auth.Kdf, "derive", lambda *args: pytest.fail("salted again"))
+    for _ in range(3):
+        assert identified(server, thing, "one").who()[0] == "passphrase:1"
+    assert len(login_room._salted) <= login_room.KEPT_KEYS
+
+
+# -- what travels --------------------------------------------------------------------------------------------
+
+
+def test_identification_stays_with_a_proxy_and_its_copies(server: Running) -> None:
+    proxy = identified(server, Thing(), "one")
+    assert copy.copy(proxy).who()[0] == "passphrase:1"
+    passed = proxy.itself()
+    denied(passed)
+    passed._setIdentification("two")
+    assert passed.who()[0] == "passphrase:2"
+    passed._release()
+
+
+def test_identification_never_travels_in_a_passed_proxy(server: Running) -> None:
+    thing = Thing()
+    proxy = identified(server, thing, "one")
+    target = identified(server, Thing(), "two")
+    proxy.keep(target)
+    assert thing.kept.__dict__["_core"].identification is None
+    assert thing.kept.__dict__["_core"].validator is None
+    with pytest.raises(ConnectionDeniedError):
+        proxy.use()
+
+
+def test_what_is_proved_is_asked_again_of_each_connection(server: Running) -> None:
+    proxy = identified(server, Thing(), "one")
+    proxy.who()
+    proxy._setIdentification("wrong")
+    denied(proxy)
+    proxy._setIdentification("two")
+    assert proxy.who()[0] == "passphrase:2"
+
+
+def test_proxy_logs_in_anew_at_the_server_that_took_the_place_of_the_old_one() -> None:
+    """It has another salt, so the old salted key does not fit."""
+    with running_daemon() as first:
+        first.daemon.setAllowedIdentifications(["one"])
+        thing = Thing()
+        proxy = identified(first, thing, "one")
+        assert proxy.who()[0] == "passphrase:1"
+        port = first.port
+    settings = gpyro.config.snapshot()
+    with gpyro.Daemon(
+        host="127.0.0.1", port=port, norange=True, config=settings, identifications=["one"]
+    ) as daemon:
+        loop = gevent.spawn(daemon.requestLoop)
+        second = Thing()
+        second.setGUID(proxy.objectID)
+        daemon.connect(second)
+        assert proxy.who()[0] == "passphrase:1"
+        proxy._release()
+        daemon.shutdown()
+        loop.get(timeout=10)
+
+
+# -- somebody on the way, or in the server's place -------------------------------------------------------------
+
+
+class Relay:
+    """Passes bytes between a client and a daemon; `change(to_server, data)` may alter them."""
+
+    def __init__(self, port: int) -> None:
+        self.port = port
+        self.change: Any = lambda to_server, data: data
+        self.seen = {True: b"", False: b""}
+
+    def __call__(self, sock: Any) -> None:
+        # Connected by the system's own socket: gevent's asks its thread pool about the address.
+        real = socket.create_connection(("127.0.0.1", self.port))
+        with gevent.socket.socket(fileno=real.detach()) as other:
+            pumps = [gevent.spawn(self._pump, sock, other, True), gevent.spawn(self._pump, other, sock, False)]
+            try:
+                gevent.joinall(pumps, count=1)
+            finally:
+                gevent.killall(pumps)
+
+    def _pump(self, source: Any, target: Any, to_server: bool) -> None:
+        try:
+            while data := source.recv(65536):
+                self.seen[to_server] += data
+                target.sendall(self.change(to_server, data))
+        except OSError:
+            return
+
+
+def through(relay: Relay, port: int, server: Running, thing: Any, ident: Any) -> Any:
+    uri = str(server.connect(thing)).replace(f":{server.port}/", f":{port}/")
+    proxy = server.proxy(uri)
+    proxy._setIdentification(ident)
+    return proxy
+
+
+def test_neither_secret_nor_session_is_on_the_wire(server: Running) -> None:
+    relay = Relay(server.port)
+    with fake_server(relay) as port:
+        proxy = through(relay, port, server, Thing(), "one")
+        assert proxy.who()[0] == "passphrase:1"
+        proxy._release()
+    for said in relay.seen.values():
+        assert b"one" not in said
+        assert KEY.secret not in said
+
+
+@pytest.mark.parametrize("to_server", [True, False])
+def test_a_call_or_answer_that_is_changed_on_the_way_is_not_taken(server: Running, to_server: bool) -> None:
+    relay, thing = Relay(server.port), Thing()
+    with fake_server(relay) as port:
+        proxy = through(relay, port, server, thing, KEY)
+        assert proxy.echo("before") == "before"
+        calls = thing.calls
+        relay.change = lambda way, data: data.replace(b"abcd", b"abce") if way is to_server else data
+        with pytest.raises(ConnectionClosedError):
+            proxy.echo("abcd")
+        assert thing.calls == calls + (not to_server)
+
+
+@pytest.mark.parametrize("to_server", [True, False])
+def test_a_call_or_answer_that_is_repeated_is_not_taken(server: Running, to_server: bool) -> None:
+    relay, thing = Relay(server.port), Thing()
+    with fake_server(relay) as port:
+        proxy = through(relay, port, server, thing, KEY)
+        proxy.echo("before")
+        calls = thing.calls
+        relay.change = lambda way, data: data + data if way is to_server else data
+        try:
+            proxy.echo("once")
+        except ConnectionClosedError:
+            pass
+        eventually(lambda: not server.connections)
+        assert thing.calls == calls + 1
+
+
+def test_a_client_is_not_talked_out_of_its_login(server: Running) -> None:
+    """Downgrade: the HELLO says "no login" when it arrives."""
+    relay, thing = Relay(server.port), Thing()
+    relay.change = lambda way, data: without_mechanism(data) if way else data
+    with fake_server(relay) as port:
+        denied(through(relay, port, server, thing, KEY))
+        server.daemon.setAllowedIdentifications(None)
+        assert "does not authenticate" in str(denied(through(relay, port, server, thing, KEY)))
+    assert thing.calls == 0
+
+
+def without_mechanism(data: bytes) -> bytes:
+    at = len(PREFACE) + HEADER.size + 5
+    return data[:at] + bytes([Mechanism.NONE]) + data[at + 1 :] if data.startswith(PREFACE) else data
+
+
+def opening(kind: FrameType, body: bytes, preface: bytes = PREFACE) -> bytes:
+    return preface + HEADER.pack(kind, 0, 0, 0, len(body), 0) + body
+
+
+def challenge(**fields: bytes) -> bytes:
+    named: dict[int, bytes] = {Field[name.upper()]: data for name, data in fields.items()}
+    return opening(FrameType.CHALLENGE, Greeting(mechanism=Mechanism.GPYRO_AUTH_1, fields=named).build())
+
+
+WELCOME = opening(FrameType.WELCOME, build_fields({Field.PROOF: bytes(32)}), b"")
+
+
+@pytest.mark.parametrize(
+    ("says", "error"),
+    [
+        ([opening(FrameType.WELCOME, Greeting().build())], "does not authenticate"),
+        ([opening(FrameType.WELCOME, build_fields({Field.PROOF: bytes(32)}))], "does not authenticate"),
+        ([challenge(nonce=b"n" * 32), WELCOME], "could not prove"),
+        ([challenge(nonce=b"n" * 31)], "nonce"),
+        ([challenge(nonce=b"n" * 32, kdf=bytes((1, 30, 8, 1)), salt=bytes(16))], "is a key already"),
+        ([challenge(nonce=b"n" * 32), opening(FrameType.DENY, b"\x03", b"")], "security reasons"),
+        ([challenge(nonce=b"n" * 32), challenge(nonce=b"n" * 32)[len(PREFACE) :]], "CHALLENGE"),
+        ([challenge(nonce=b"n" * 32), b""], "the peer closed it"),
+        ([b"HTTP/1.1 400 Bad Request\r\n\r\n"], "does not speak gpyro"),
+        ([opening(FrameType.REPLY, b"\xc0")], "REPLY"),
+    ],
+)
+def test_a_server_without_the_key_gets_no_call(says: list[bytes], error: str) -> None:
+    heard = []
+
+    def play(sock: Any) -> None:
+        for words in says:
+            heard.append(sock.recv(65536))
+            sock.sendall(words)
+        if says[-1]:
+            heard.append(sock.recv(65536))
+
+    with fake_server(play) as port:
+        proxy = gpyro.Proxy(f"PYRO://127.0.0.1:{port}/thing")
+        proxy._setIdentification(KEY)
+        with pytest.raises((ProtocolError, RemoteProtocolError), match=error):
+            proxy.buy("a secret call")
+        assert not isinstance(connect_error(proxy), TimeoutError)
+    assert not any(b"secret" in words or b"buy" in words for words in heard)
+
+
+def connect_error(proxy: Any) -> BaseException | None:
+    try:
+        proxy.buy("a secret call")
+    except ProtocolError as exc:
+        return exc
+    return None
+
+
+@pytest.mark.parametrize("kdf", [bytes((1, 30, 8, 1)), bytes((1, 1, 8, 1)), bytes((2, 14, 8, 1)), b""])
+def test_a_server_cannot_make_a_client_compute_for_ever_or_too_little(kdf: bytes) -> None:
+    def play(sock: Any) -> None:
+        sock.recv(65536)
+        sock.sendall(challenge(nonce=b"n" * 32, kdf=kdf, salt=bytes(16)))
+        sock.recv(65536)
+
+    with fake_server(play) as port:
+        proxy = gpyro.Proxy(f"PYRO://127.0.0.1:{port}/thing")
+        proxy._setIdentification("s3cr3t")
+        with pytest.raises(RemoteProtocolError, match="the server asks for"):
+            proxy.buy()
+
+
+def test_a_client_without_identification_does_not_answer_a_challenge() -> None:
+    def play(sock: Any) -> None:
+        sock.recv(65536)
+        sock.sendall(challenge(nonce=b"n" * 32, kdf=bytes((1, 14, 8, 1)), salt=bytes(16)))
+        assert sock.recv(65536) == b""
+
+    with fake_server(play) as port:
+        denied(gpyro.Proxy(f"PYRO://127.0.0.1:{port}/thing"))
+
+
+@pytest.mark.parametrize("words", [[], [challenge(nonce=b"n" * 32)]])
+def test_a_server_that_falls_silent_holds_nobody_up(words: list[bytes]) -> None:
+    def play(sock: Any) -> None:
+        for said in words:
+            sock.recv(65536)
+            sock.sendall(said)
+        while sock.recv(65536):
+            pass
+
+    with fake_server(play) as port:
+        settings = gpyro.config.snapshot(handshake_timeout_seconds=1)
+        proxy = gpyro.Proxy(f"PYRO://127.0.0.1:{port}/thing", config=settings)
+        proxy._setIdentification(KEY)
+        with pytest.raises(TimeoutError, match="handshake_timeout_seconds"):
+            proxy.buy()
+        proxy._setTimeout(0.1)
+        before = time.monotonic()
+        with pytest.raises(TimeoutError) as info:
+            proxy.buy()
+        assert time.monotonic() - before < 0.9, "the call's own limit is nearer"
+        assert not info.value.maybe_executed
+
+
+def test_a_caller_that_falls_silent_in_its_login_is_let_go() -> None:
+    with running_daemon(handshake_timeout_seconds=1) as server:
+        server.daemon.setAllowedIdentifications([KEY])
+        fields: dict[int, bytes] = {Field.IDENTITY: b"press-4", Field.NONCE: b"n" * 32}
+        hello = opening(FrameType.HELLO, Greeting(mechanism=Mechanism.GPYRO_AUTH_1, fields=fields).build())
+        with server.peer(greet=False) as peer:
+            peer.send(hello)
+            assert FrameType.CHALLENGE == peer.read_to_end()[len(PREFACE)]
+        eventually(lambda: not server.connections)
+
+
+def test_a_killed_caller_leaves_no_half_open_login_behind(server: Running) -> None:
+    proxy = identified(server, Thing(), "one")
+    jobs = [gevent.spawn(proxy.who) for _ in range(10)]
+    gevent.sleep(0)
+    gevent.killall(jobs)
+    assert proxy.who()[0] == "passphrase:1"
+    eventually(lambda: len(server.connections) == 1)
+
+
+# -- beyond this machine ---------------------------------------------------------------------------------------
+
+
+def test_daemon_open_to_others_starts_with_identifications_and_keeps_them() -> None:
+    with pytest.raises(DaemonError, match=r"identifications=\[\.\.\.\]") as info:
+        gpyro.Daemon(host="0.0.0.0", port=0, norange=True)
+    for way_out in ("PYROSSL", "127.0.0.1", "unix socket", "insecure_no_auth=True"):
+        assert way_out in str(info.value)
+    with gpyro.Daemon(host="0.0.0.0", port=0, norange=True, identifications=[KEY]) as daemon:
+        with pytest.raises(DaemonError, match="nobody would have to identify himself"):
+            daemon.setAllowedIdentifications(None)
+        with pytest.raises(DaemonError, match="nobody would have to identify himself"):
+            daemon.setNewConnectionValidator(auth.DefaultConnValidator())
+        daemon.setAllowedIdentifications([])
+        loop = gevent.spawn(daemon.requestLoop)
+        proxy = gpyro.Proxy(f"PYRO://127.0.0.1:{daemon.port}/{daemon.connect(Thing()).objectID}")
+        denied(proxy)
+        daemon.shutdown()
+        loop.get(timeout=10)
+    with gpyro.Daemon(host="0.0.0.0", port=0, norange=True, insecure_no_auth=True) as daemon:
+        daemon.setAllowedIdentifications([KEY])
+        daemon.setAllowedIdentifications(None)
