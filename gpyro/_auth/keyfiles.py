@@ -80,7 +80,10 @@ def load_identification(path: str | os.PathLike[str]) -> str | Key | list[Verifi
         return load_key(path)
     if lines:
         return _rows(text)[lines[0][0] - 1]
-    what = "holds only lines that begin with #, which are comments" if text.strip() else "is empty"
+    rows = [row for row in _rows(text) if row.strip()]
+    if len(rows) == 1:  # a passphrase may begin with # where there is nothing that it could be a comment on
+        return rows[0]
+    what = "holds only comments" if rows else "is empty"
     raise ConfigurationError(f"{os.fspath(path)!r} {what}; it should hold a passphrase or a key")
 
 
@@ -168,8 +171,8 @@ def _id(path: str | os.PathLike[str], number: int, text: str) -> str:
         return check_id(text)
     except ValueError:
         # It may be a secret in the wrong place, so neither the text nor the error that shows it.
-        what = f"has an id or role that is not 1 to {MAX_ID_BYTES} bytes of letters, digits and ._@+/-"
-        raise _fault(path, number, what) from None
+        rule = f"an id is 1 to {MAX_ID_BYTES} bytes of letters, digits and ._@+/-"
+        raise _fault(path, number, f"has a part that cannot name anybody; {rule}") from None
 
 
 def _decode(path: str | os.PathLike[str], number: int, text: str) -> bytes:

@@ -1,7 +1,7 @@
 """Write the seeds of the corpus: golden frames, golden bytes of the codec, logins, addresses of the documents.
 
 `python -m tests.fuzz.make_corpus` writes `corpus/TARGET/seed-*`. The files beside them were found by campaigns.
-The same seeds come out each time; a test compares them with those that are committed.
+The same seeds come out each time, as long as what they are made of stays the same.
 """
 
 from __future__ import annotations

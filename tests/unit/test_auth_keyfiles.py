@@ -26,6 +26,7 @@ def path(tmp_path: Path) -> Path:
         ("correct horse\n", "correct horse"), ("correct horse", "correct horse"),
         ("correct horse\r\n", "correct horse"),
         ("# of the press\n\n  \ncorrect horse\n", "correct horse"), (" spaces count \n", " spaces count "),
+        ("#hunter2\n", "#hunter2"),
         ("vertical\x0btab", "vertical\x0btab"), ("line\u2028separator\n", "line\u2028separator"),
     ],
 )  # fmt: skip
@@ -41,9 +42,9 @@ def test_empty_file_is_no_passphrase(path: Path, text: str) -> None:
         load_identification(path)
 
 
-def test_file_of_comments_alone_is_told_that_they_are_no_passphrase(path: Path) -> None:
-    path.write_text("#hunter2\n")
-    with pytest.raises(ConfigurationError, match="begin with #") as caught:
+def test_file_of_comments_alone_holds_no_passphrase(path: Path) -> None:
+    path.write_text("# of the press\n#hunter2\n")
+    with pytest.raises(ConfigurationError, match="holds only comments") as caught:
         load_identification(path)
     assert "hunter2" not in str(caught.value)
 

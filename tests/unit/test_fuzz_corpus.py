@@ -46,9 +46,11 @@ def test_corpus_is_small_and_has_each_target() -> None:
 
 
 @pytest.mark.parametrize("target", TARGETS)
-def test_seeds_are_those_that_the_script_makes(target: str) -> None:
+def test_seeds_that_the_script_makes_today_break_no_promise(target: str) -> None:
     made = seeds()[target]
-    assert {path.name: path.read_bytes() for path in corpus(target) if path.name.startswith("seed-")} == made
+    assert made
+    for data in made.values():
+        TARGETS[target](data)
 
 
 def test_command_says_what_to_install_where_atheris_is_missing(

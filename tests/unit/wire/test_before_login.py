@@ -90,7 +90,7 @@ def good_frame(kind: int, request_id: int, body: bytes, target: bytes) -> bytes:
 
 
 def login_hello(key_id: bytes) -> bytes:
-    fields = {Field.IDENTITY: key_id, Field.NONCE: bytes(32)}
+    fields: dict[int, bytes] = {Field.IDENTITY: key_id, Field.NONCE: bytes(32)}
     return good_frame(T.HELLO, 0, greeting(Mechanism.GPYRO_AUTH_1, fields), b"")
 
 
