@@ -20,7 +20,7 @@ from typing import Any
 __all__ = ["CORPUS", "Campaign", "is_installed", "main", "run"]
 
 CORPUS = Path(__file__).parent / "corpus"
-NAMES = ("codec", "frames", "handshake", "keyfile", "uri")
+NAMES = ("codec", "frames", "handshake", "keyfile", "pickled", "uri")
 MISSING = "atheris is not installed here; pip install 'gpyro[fuzz]' (Linux, Python 3.10 to 3.14)"
 
 #: One input may take this long, and the process this much memory; libFuzzer knows whole seconds only.

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import json
 import re
+from collections import OrderedDict
 from collections.abc import Iterator
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,7 @@ from gpyro.wire.sniff import Dialect, build_farewell
 from tests.fuzz.codec_target import Colour, Picky, Place, Plain, Point, Remote, Room, Slip, Words
 from tests.fuzz.frames_target import LOGIN, SEALED, SMALL_IS_LARGE, STATES
 from tests.fuzz.handshake_target import ACCOUNTS, KEY, NONCE, challenge_for, hello_of
+from tests.fuzz.pickle_target import CODEC as PICKLES
 from tests.support.wire_pair import record_conversation
 
 __all__ = ["CORPUS", "ROOT", "main", "seeds"]
@@ -34,7 +37,10 @@ Seeds = Iterator[tuple[str, bytes]]
 
 def seeds() -> dict[str, dict[str, bytes]]:
     """Return all seeds: by target and name."""
-    made = {"codec": codec, "frames": frames, "handshake": handshake, "keyfile": keyfile, "uri": uri}
+    made = {
+        "codec": codec, "frames": frames, "handshake": handshake, "keyfile": keyfile, "pickled": pickled,
+        "uri": uri,
+    }  # fmt: skip
     return {target: {f"seed-{name}": data for name, data in make()} for target, make in made.items()}
 
 
@@ -90,6 +96,23 @@ def codec() -> Seeds:
     yield "error-system", b"\x02" + one.encode_error(FileNotFoundError(2, "no", "/x"), None)[0]
     array = bytes.fromhex("c7 0b 0d 94 a3") + b"<u2" + bytes.fromhex("91 02 a1 43") + b"\x00"
     yield "array", b"\x20" + blob(b"abcd") + b"\xc7\x0a\x0d" + array[3:]
+
+
+def pickled() -> Seeds:
+    """Bodies as Python's pickler writes them, without their first two bytes."""
+    plain = Plain()
+    plain.__dict__.update(a=1, b=None)
+    shared = [1, 2]
+    values: dict[str, Any] = {
+        "point": Point(1, [Point("x")]), "plain": plain, "words": Words(["a", (1,)]), "remote": Remote(3, b"abc"),
+        "nested": {"a": [1, (2, {3: {4.5}})], "b": b"x", "c": None, "d": True}, "shared": [shared, shared],
+        "large": [10**30, -1, 255, 65536, "x" * 300, b"y" * 300, bytearray(b"z")], "set": {1, (2, 3)},
+        "frozen": frozenset({1}), "ordered": OrderedDict(a=1), "decimal": Decimal("1.5"), "colour": Colour.RED,
+        "tuples": [(), (1,), (1, 2), (1, 2, 3), (1, 2, 3, 4)],
+    }  # fmt: skip
+    for name, value in values.items():
+        yield name, b"\x00" + PICKLES.encode_value(value)[0][2:]
+    yield "arguments", b"\x01" + PICKLES.encode_arguments((1, [2]), {"k": {3: 4}})[0][2:]
 
 
 def handshake() -> Seeds:

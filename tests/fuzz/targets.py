@@ -12,14 +12,16 @@ from typing import Final
 from tests.fuzz.codec_target import codec
 from tests.fuzz.frames_target import frames
 from tests.fuzz.handshake_target import handshake
+from tests.fuzz.pickle_target import pickled
 from tests.fuzz.text_targets import keyfile, uri
 
-__all__ = ["TARGETS", "codec", "frames", "handshake", "keyfile", "uri"]
+__all__ = ["TARGETS", "codec", "frames", "handshake", "keyfile", "pickled", "uri"]
 
 TARGETS: Final[dict[str, Callable[[bytes], None]]] = {
     "codec": codec,
     "frames": frames,
     "handshake": handshake,
     "keyfile": keyfile,
+    "pickled": pickled,
     "uri": uri,
 }
