@@ -409,3 +409,27 @@ def test_no_sequence_of_frames_of_a_false_server_reaches_a_caller(counted: Count
     with false_server() as (port, said, heard):
         run()
         eventually(lambda: set(heard) == {T.HELLO, T.PROOF})
+
+
+def test_no_sequence_of_frames_of_a_server_keeps_a_caller_without_an_identification_waiting() -> None:
+    welcome = good_frame(T.WELCOME, 0, greeting(Mechanism.NONE, {}), b"")
+
+    @settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck), database=None)
+    @given(
+        frames=st.lists(frames_for(build_target("x", "echo", scope=1)), max_size=6),
+        opening=st.sampled_from([b"", PREFACE, PREFACE + challenge(), PREFACE + welcome, PREFACE + welcome]),
+    )
+    def run(frames: list[bytes], opening: bytes) -> None:
+        said[:] = [opening, *frames]
+        proxy = gpyro.Proxy(f"PYRO://127.0.0.1:{port}/x")
+        with gevent.Timeout(SECONDS):
+            try:
+                proxy.echo(1)  # a REPLY may be among the frames
+            except gpyro.errors.TimeoutError:
+                raise
+            except Exception as exc:
+                assert isinstance(exc, gpyro.errors.PyroError), repr(exc)
+        proxy._release()
+
+    with false_server() as (port, said, _):
+        run()
