@@ -89,9 +89,9 @@ def good_frame(kind: int, request_id: int, body: bytes, target: bytes) -> bytes:
     return b"".join(map(bytes, build_frame(kind, 0, request_id, b"", body)))
 
 
-def login_hello(key_id: bytes) -> bytes:
+def login_hello(key_id: bytes, mechanism: int = Mechanism.GPYRO_AUTH_1) -> bytes:
     fields: dict[int, bytes] = {Field.IDENTITY: key_id, Field.NONCE: bytes(32)}
-    return good_frame(T.HELLO, 0, greeting(Mechanism.GPYRO_AUTH_1, fields), b"")
+    return good_frame(T.HELLO, 0, greeting(mechanism, fields), b"")
 
 
 def wrong_proof() -> bytes:
@@ -168,8 +168,14 @@ class Watched:
 @settings(max_examples=600, deadline=None)
 @given(
     where=st.sampled_from(BEFORE),
-    steps=st.lists(st.one_of(frames_for(TARGET), st.sampled_from([T.HELLO, T.CHALLENGE, T.PROOF])), max_size=12),
-    size=st.integers(1, 60), with_preface=st.booleans(),
+    steps=st.lists(
+        st.one_of(
+            st.lists(frames_for(TARGET), min_size=1, max_size=4).map(b"".join),
+            st.sampled_from([T.HELLO, T.CHALLENGE, T.PROOF]),
+        ),
+        max_size=12,
+    ),
+    size=st.sampled_from([1, 5, 17, 60, 5_000, 5_000]), with_preface=st.booleans(),
 )
 def test_machine_that_was_not_welcomed_gives_out_nothing_of_a_call(
     where: tuple[Side, State], steps: list[bytes | FrameType], size: int, with_preface: bool
@@ -207,6 +213,14 @@ def test_server_gives_out_what_was_sent_too_early_only_after_its_welcome(
         if not watched.put(data):
             break
     assert watched.calls_before == 0
+
+
+@pytest.mark.parametrize("state", [State.GREETED, State.PROVED])
+def test_welcome_comes_out_alone_so_that_it_can_be_checked_before_what_follows(state: State) -> None:
+    machine = machine_in(Side.CLIENT, state)
+    opening = PREFACE if needs_preface(machine) else b""
+    machine.receive_data(opening + good_frame(T.WELCOME, 0, b"", b"") + good_frame(T.REQUEST, 2, b"", TARGET))
+    assert [frame[0] for frame in machine.next_frames()] == [T.WELCOME]
 
 
 @pytest.mark.parametrize("where", BEFORE, ids=lambda part: part.value if isinstance(part, (Side, State)) else None)
@@ -303,8 +317,10 @@ def test_no_sequence_of_frames_of_a_stranger_reaches_a_method(
     @settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck), database=None)
     @given(
         frames=st.lists(frames_for(target), max_size=8), size=st.sampled_from([7, 100, 5_000]),
-        opening=st.sampled_from([b"", PREFACE, *(PREFACE + login_hello(who) + more for who in (b"", b"press-4")
-                                                 for more in (b"", wrong_proof()))]),
+        opening=st.sampled_from([b"", *(PREFACE + words for words in (
+            b"", login_hello(b""), login_hello(b"press-4"), login_hello(b"") + wrong_proof(),
+            login_hello(b"press-4") + wrong_proof(), login_hello(b"", Mechanism.NONE),
+        ))]),
     )  # fmt: skip
     def run(frames: list[bytes], size: int, opening: bytes) -> None:
         before = counted.taken, thing.touched
@@ -327,12 +343,13 @@ def test_no_sequence_of_frames_of_a_stranger_reaches_a_method(
 
 @pytest.mark.parametrize("kind", [T.REQUEST, T.ONEWAY, T.CHUNK], ids=lambda kind: kind.name)
 @pytest.mark.parametrize("behind", [0, 1, 2], ids=["preface", "hello", "proof"])
+@pytest.mark.parametrize("mechanism", Mechanism, ids=lambda mechanism: mechanism.name)
 def test_call_of_a_stranger_is_not_begun_wherever_it_stands(
-    served: tuple[Running, Touchy, str], counted: Counted, kind: FrameType, behind: int
+    served: tuple[Running, Touchy, str], counted: Counted, kind: FrameType, behind: int, mechanism: Mechanism
 ) -> None:
     running, thing, uri = served
     target = build_target(gpyro.PyroURI(uri).objectID, "echo")
-    words = [PREFACE, login_hello(b""), wrong_proof()]
+    words = [PREFACE, login_hello(b"", mechanism), wrong_proof()]
     call = good_frame(kind, 1, b"", target)
     for pieces in ([b"".join(words[: behind + 1]) + call], [*words[: behind + 1], call, *words[behind + 1 :]]):
         said = send_and_hear(running.port, pieces)
@@ -391,6 +408,17 @@ def test_last_word_of_a_false_server_ends_the_call_whatever_is_in_it(body: bytes
         assert refused_by(port)
         eventually(lambda: bool(heard))
     assert (heard, counted.taken) == ([T.HELLO, T.PROOF], 0)
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_server_that_welcomes_without_a_login_is_left_before_it_can_call(whole: bool, counted: Counted) -> None:
+    welcome = PREFACE + good_frame(T.WELCOME, 0, greeting(Mechanism.NONE, {}), b"")
+    call = good_frame(T.ONEWAY, 2, b"", build_target("x", "echo", scope=1))
+    with false_server() as (port, said, heard):
+        said[:] = [welcome + call] if whole else [welcome, call]
+        assert "does not authenticate its callers" in refused_by(port)
+        eventually(lambda: bool(heard))
+    assert (heard, counted.taken) == ([T.HELLO], 0)
 
 
 def test_no_sequence_of_frames_of_a_false_server_reaches_a_caller(counted: Counted) -> None:
