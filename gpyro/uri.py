@@ -264,7 +264,9 @@ class _Reader:
 
     def _is_location(self, rest: str) -> bool:
         host, colon, port = rest.rpartition(":")
-        return bool(colon and host and PORT.fullmatch(port)) or rest.startswith((UNIX_PREFIX, "["))
+        # A name may begin with a bracket, but has no colon behind it.
+        is_ipv6 = rest.startswith("[") and ":" in rest
+        return bool(colon and host and PORT.fullmatch(port)) or is_ipv6 or rest.startswith(UNIX_PREFIX)
 
     def _read_location(self, protocol: str, location: str) -> tuple[str, int | None]:
         if location.startswith(UNIX_PREFIX):
@@ -393,7 +395,11 @@ def _check_unix_address(protocol: str, address: str) -> str:
         raise _Fault("has no socket path behind './u:'; the slashes of a path are written %2F")
     if re.search(r"%(?![0-9A-Fa-f]{2})", encoded):
         raise _Fault(f"has a '%' without two hexadecimal digits in its socket path {_shown(encoded)}")
-    return UNIX_PREFIX + _encode_path(_check_path(_decode_path(encoded)))
+    try:
+        path = _decode_path(encoded)
+    except UnicodeEncodeError:
+        raise _Fault(f"has the socket path {_shown(encoded)}, which has no UTF-8 form") from None
+    return UNIX_PREFIX + _encode_path(_check_path(path))
 
 
 def _check_path(path: str) -> str:
@@ -402,7 +408,10 @@ def _check_path(path: str) -> str:
         raise _Fault(f"has the socket path {_shown(path)}; it must be absolute, written like %2Frun%2Fx.sock")
     if "\0" in path:
         raise _Fault(f"has the socket path {_shown(path)} with a zero byte in it")
-    length = len(os.fsencode(path))
+    try:
+        length = len(os.fsencode(path))
+    except UnicodeEncodeError:
+        raise _Fault(f"has the socket path {_shown(path)}, which has no UTF-8 form") from None
     if length > MAX_UNIX_PATH_BYTES:
         raise _Fault(f"has a socket path of {length} bytes, the limit is {MAX_UNIX_PATH_BYTES}")
     return path

@@ -13,7 +13,7 @@ import binascii
 import os
 import stat
 
-from gpyro._auth.proofs import KEY_BYTES, Key, Verifier, check_id
+from gpyro._auth.proofs import KEY_BYTES, MAX_ID_BYTES, Key, Verifier, check_id
 from gpyro.errors import ConfigurationError
 
 __all__ = ["KEY_WORD", "VERIFIER_WORD", "format_key", "format_verifier", "load_identification", "load_key",
@@ -67,20 +67,24 @@ def load_verifiers(path: str | os.PathLike[str]) -> list[Verifier]:
 
 
 def load_identification(path: str | os.PathLike[str]) -> str | Key | list[Verifier]:
-    """Read what is in a file: a key, accounts, or else a passphrase on its only line.
+    """Read what is in a file: a key, accounts, or else a passphrase on the only line that is no comment.
 
     Raises:
         ConfigurationError: it cannot be read, others may read it, or it has several lines of something else.
     """
-    lines = _lines(path)
+    text = read_private(path)
+    lines = _lines(path, text)
     if (lines and lines[0][1][0] == VERIFIER_WORD) or len(lines) > 1:
         return load_verifiers(path)
     if lines and lines[0][1][0] == KEY_WORD:
         return load_key(path)
-    passphrase = read_private(path).strip("\r\n")
-    if not passphrase:
-        raise ConfigurationError(f"{os.fspath(path)!r} is empty; it should hold a passphrase or a key")
-    return passphrase
+    if lines:
+        return _rows(text)[lines[0][0] - 1]
+    rows = [row for row in _rows(text) if row.strip()]
+    if len(rows) == 1:  # a passphrase may begin with # where there is nothing that it could be a comment on
+        return rows[0]
+    what = "holds only comments" if rows else "is empty"
+    raise ConfigurationError(f"{os.fspath(path)!r} {what}; it should hold a passphrase or a key")
 
 
 def write_private(path: str | os.PathLike[str], text: str) -> None:
@@ -136,8 +140,13 @@ def _check_owner(name: str, state: os.stat_result) -> None:
         )
 
 
-def _lines(path: str | os.PathLike[str]) -> list[tuple[int, list[str]]]:
-    rows = enumerate(read_private(path).splitlines(), 1)
+def _rows(text: str) -> list[str]:
+    """Return the lines of a text as an editor numbers them; other separators may be part of a passphrase."""
+    return [line.strip("\r") for line in text.split("\n")]
+
+
+def _lines(path: str | os.PathLike[str], text: str | None = None) -> list[tuple[int, list[str]]]:
+    rows = enumerate(_rows(read_private(path) if text is None else text), 1)
     return [(number, line.split()) for number, line in rows if line.strip() and not line.lstrip().startswith("#")]
 
 
@@ -160,8 +169,10 @@ def _parse_verifier(path: str | os.PathLike[str], number: int, words: list[str])
 def _id(path: str | os.PathLike[str], number: int, text: str) -> str:
     try:
         return check_id(text)
-    except ValueError as exc:
-        raise _fault(path, number, f"has the id {exc}") from exc
+    except ValueError:
+        # It may be a secret in the wrong place, so neither the text nor the error that shows it.
+        rule = f"an id is 1 to {MAX_ID_BYTES} bytes of letters, digits and ._@+/-"
+        raise _fault(path, number, f"has a part that cannot name anybody; {rule}") from None
 
 
 def _decode(path: str | os.PathLike[str], number: int, text: str) -> bytes:

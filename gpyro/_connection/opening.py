@@ -244,14 +244,16 @@ class Opening:
 
     def _be_welcomed(self, frame: Frame, body: bytes) -> None:
         """The server lets us in; after a login it has to prove itself with the same frame."""
-        handshake, self.handshake = self.handshake, None
+        handshake = self.handshake
         if handshake is None:
             self.meet(Greeting.parse(body))
         else:
+            # Whatever else is wrong with it ends the connection, which wakes the greenlet that waits.
             try:
                 self._seal(handshake.check_welcome(body))
             except ConnectionDeniedError as exc:
                 log.warning("! %s: %s", self._connection.addr, exc)
                 self._connection.close(exc)
+            self.handshake = None
             handshake.deliver(frame)
         self._connection.calls.ready()

@@ -355,3 +355,32 @@ def test_proxies_come_through_the_seams(monkeypatch: pytest.MonkeyPatch) -> None
     uri = PyroURI("PYRO://h:1/a")
     assert uri.getProxy() == ("proxy", uri)
     assert uri.getAttrProxy() == ("attr", uri)
+
+
+@pytest.mark.parametrize("name", ["[e", "[e]", "[", "[e].x"])
+def test_name_that_begins_with_a_bracket_is_read_as_it_was_built(name: str) -> None:
+    built = PyroURI("", name, None, "PYRONAME")
+    assert parse_uri(str(built)) == built
+    assert parse_uri(f"PYRONAME://h:1/{name}").objectID == name
+
+
+@pytest.mark.parametrize("text", ["PYRONAME://[::1]", "PYRONAME://[::1]:9090", "PYRONAME://[::1"])
+def test_ipv6_host_without_a_name_is_told_so(text: str) -> None:
+    with pytest.raises(URIError, match="has no name behind the host"):
+        parse_uri(text)
+
+
+@pytest.mark.parametrize("half", ["\ud800", "\udcff"])
+def test_half_of_a_surrogate_pair_in_a_socket_path_is_no_address(half: str) -> None:
+    # A peer can send such a text: the codec carries them.
+    with pytest.raises(URIError, match="has no UTF-8 form"):
+        parse_uri(f"PYRO://./u:%2Frun{half}/x")
+    with pytest.raises(URIError, match="has no UTF-8 form"):
+        PyroURI(f"./u:%2Frun{half}", "x", None, "PYRO")
+
+
+def test_path_that_the_file_system_cannot_have_is_no_address() -> None:
+    with pytest.raises(URIError, match="has no UTF-8 form"):
+        build_unix_address("/run/\ud800")
+    # Bytes that are not UTF-8 are such names in Python's own way.
+    assert build_unix_address("/run/\udcff") == "./u:%2Frun%2F%FF"
