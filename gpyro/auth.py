@@ -1,6 +1,7 @@
 """Who calls: passphrases, keys, the proofs of `gpyro-auth-1`, and validators in Pyro's manner. Pure.
 
     daemon.setAllowedIdentifications(["s3cr3t"])                  # a passphrase that all share
+    daemon.setAllowedIdentifications([gpyro.auth.Passphrase("readers", "s3cr3t")])       # one with a name
     daemon.setAllowedIdentifications(gpyro.auth.load_verifiers("accounts"))   # a key for each caller
     proxy._setIdentification(gpyro.auth.load_key("press-4.key"))
 
@@ -13,7 +14,15 @@ Source: Pyro 3 manual, chapter 9, for validators; RFC 5802 for the shape of the 
 
 from __future__ import annotations
 
-from gpyro._auth.accounts import MAX_PASSPHRASES, Accounts, Identification, passphrase_bytes, sort_identifications
+from gpyro._auth.accounts import (
+    MAX_PASSPHRASES,
+    Accounts,
+    Identification,
+    Identifications,
+    Passphrase,
+    passphrase_bytes,
+    sort_identifications,
+)
 from gpyro._auth.credentials import Credentials
 from gpyro._auth.keyfiles import (
     format_key,
@@ -65,9 +74,11 @@ __all__ = [
     "Credentials",
     "DefaultConnValidator",
     "Identification",
+    "Identifications",
     "Kdf",
     "Key",
     "Means",
+    "Passphrase",
     "Seal",
     "Verifier",
     "build_transcript",

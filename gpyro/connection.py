@@ -180,12 +180,8 @@ class Connection:
         seconds = tuning.connect_timeout_seconds if timeout_seconds is None else timeout_seconds
         until = None if timeout_seconds is None else time.monotonic() + timeout_seconds
         self = cls(hub.connect(endpoint, seconds, tuning.keepalive, tls), Side.CLIENT, handler)
-        if credentials is not None and credentials.refuses(self.certificate):
-            self.close()
-            raise ConnectionDeniedError(
-                f"security reasons: this proxy's validator does not accept the certificate of {self.addr}",
-                ConnectionDeniedError.SECURITY,
-            )
+        if credentials is not None:
+            self.opening.check_certificate(credentials)
         if handler.pickle is None and (credentials is None or not credentials.wants_login()):
             self.opening.hello()
         else:
@@ -438,7 +434,9 @@ class Connection:
 
     def leave(self, reason: str) -> None:
         """Take no more calls, tell the peer, and close when what is running has been answered."""
-        if self.closed_by is None and not self.serving.leaving:
+        if self.closed_by is None and self.machine.state not in (State.READY, State.LEAVING):
+            self.opening.break_off(reason)
+        elif self.closed_by is None and not self.serving.leaving:
             self.serving.leaving = True
             self.going_away = True
             log.debug("> GOAWAY %s: %s", self.addr, reason)

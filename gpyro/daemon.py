@@ -361,9 +361,10 @@ class Daemon:
         """Let in only who proves that it has one of these; connections that are open stay.
 
         Args:
-            ids: passphrases (text or bytes), which give callers the identities `passphrase:1`, `passphrase:2` and
-                so on, and keys or verifiers of `gpyro.auth`, which give them their own; for a validator with a
-                `mungeIdent` whatever that takes. None lets everybody in, an empty list nobody.
+            ids: passphrases (text or bytes), which give callers the identities `passphrase:1`, `passphrase:2`
+                and so on; passphrases with a name, keys or verifiers of `gpyro.auth`, which give them their own;
+                for a validator with a `mungeIdent` whatever that takes. None lets everybody in, an empty list
+                nobody.
 
         Raises:
             TypeError, ValueError: `ids` is no list, or one of them is nothing to log in with.
@@ -375,15 +376,18 @@ class Daemon:
         if current is None:
             self._use_validator(checked_validator(None, ids))
             return
-        # A copy, so that a refused list changes nothing.
+        # A copy, so that a refused list changes nothing, and that nobody waits while passphrases are salted.
         changed = copy.copy(current)
         changed.setAllowedIdentifications(ids)
         self._check_guarded(changed)
-        current.setAllowedIdentifications(ids)
-        self._use_validator(current)
+        self._service.entrance.prepare(changed)
+        current.__dict__.update(changed.__dict__)
 
     def setNewConnectionValidator(self, validator: DefaultConnValidator) -> None:
         """Let a validator decide about new connections.
+
+        The identifications that the daemon wants stay, where the validator has none and no way of its own to look
+        at them.
 
         Raises:
             TypeError: it is no DefaultConnValidator.
@@ -391,7 +395,11 @@ class Daemon:
         """
         if validator is None:
             raise TypeError("validator must be specialization of DefaultConnValidator, not None")
-        self._use_validator(checked_validator(validator, None))
+        checked_validator(validator, None)
+        current = self._service.entrance.validator
+        if current is not None:
+            validator.inherit(current)
+        self._use_validator(validator)
 
     def set_roles(self, roles: Mapping[str, Iterable[str]]) -> None:
         """Give identities roles, for the rules of `allow=`; holds for connections that come.
@@ -408,10 +416,8 @@ class Daemon:
     def _use_validator(self, validator: DefaultConnValidator | None) -> None:
         self._check_guarded(validator)
         entrance = self._service.entrance
+        entrance.prepare(validator)
         entrance.validator = validator
-        if validator is not None and validator.identifications is not None:
-            # Now, and not when the first caller waits for it.
-            entrance.accounts()
 
     def _check_guarded(self, validator: DefaultConnValidator | None) -> None:
         if self._local or self._insecure or is_guarded(validator, self._service.tls):

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 from typing import Union
 
-from gpyro._auth.proofs import SALT_BYTES, Kdf, Key, Proof, Verifier, check_proof, make_verifier
+from gpyro._auth.proofs import SALT_BYTES, Kdf, Key, Proof, Verifier, check_id, check_proof, make_verifier
 
-__all__ = ["MAX_PASSPHRASES", "Accounts", "Identification", "passphrase_bytes", "sort_identifications"]
+__all__ = [
+    "MAX_PASSPHRASES", "Accounts", "Identification", "Identifications", "Passphrase", "passphrase_bytes",
+    "sort_identifications",
+]  # fmt: skip
 
 #: All of them are tried at each login, 8 us each, so that time does not tell which one it was.
 MAX_PASSPHRASES = 100
-
-#: What `setAllowedIdentifications` takes.
-Identification = Union[str, bytes, Key, Verifier]
 
 
 def passphrase_bytes(passphrase: object) -> bytes:
@@ -35,7 +36,33 @@ def passphrase_bytes(passphrase: object) -> bytes:
     return passphrase
 
 
-def sort_identifications(ids: Iterable[object]) -> tuple[list[bytes], list[Verifier]]:
+@dataclass(frozen=True, slots=True)
+class Passphrase:
+    """A passphrase that a server accepts, and the identity that it gives to whoever knows it.
+
+    Without a name a daemon numbers it: `passphrase:1`, `passphrase:2`. No number is given twice in a daemon's
+    life, but the next daemon begins anew; so rules, roles and rights should go by names.
+
+    Raises:
+        ValueError: it is empty, or the name is none.
+    """
+
+    id: str
+    secret: str | bytes = field(repr=False)
+
+    def __post_init__(self) -> None:
+        if self.id:
+            check_id(self.id)
+        object.__setattr__(self, "secret", passphrase_bytes(self.secret))
+
+
+#: What `setAllowedIdentifications` takes.
+Identification = Union[str, bytes, Passphrase, Key, Verifier]
+#: What becomes of it.
+Identifications = tuple[list[Passphrase], list[Verifier]]
+
+
+def sort_identifications(ids: Iterable[object]) -> Identifications:
     """Split what a server is to accept into passphrases and verifiers.
 
     Raises:
@@ -44,43 +71,45 @@ def sort_identifications(ids: Iterable[object]) -> tuple[list[bytes], list[Verif
     """
     if not isinstance(ids, (list, tuple, set, frozenset)):
         raise TypeError(f"ids must be a list, not {type(ids).__name__!r}")
-    passphrases: list[bytes] = []
-    verifiers: dict[str, Verifier] = {}
+    passphrases: list[Passphrase] = []
+    verifiers: list[Verifier] = []
+    known = set()
     for item in ids:
         if isinstance(item, Key):
             item = item.verifier()
+        if not isinstance(item, (Verifier, Passphrase)):
+            item = Passphrase("", passphrase_bytes(item))
+        if item.id and item.id in known:
+            raise ValueError(f"two of them have the id {item.id!r}; each needs one of its own")
+        known.add(item.id)
         if isinstance(item, Verifier):
-            if item.id in verifiers:
-                raise ValueError(f"two keys have the id {item.id!r}; each needs one of its own")
-            verifiers[item.id] = item
+            verifiers.append(item)
         else:
-            passphrases.append(passphrase_bytes(item))
+            passphrases.append(item)
     if len(passphrases) > MAX_PASSPHRASES:
         raise ValueError(
             f"{len(passphrases)} passphrases; the limit is {MAX_PASSPHRASES}, as all are tried at each login. "
             "Give each caller a key (`gpyro keygen`): of those there may be any number"
         )
-    return passphrases, list(verifiers.values())
+    return passphrases, verifiers
 
 
 class Accounts:
     """Checks logins. An unknown id costs the same work and gives the same answers as a known one.
 
     Args:
-        salted_keys: of the passphrases, made with `kdf` and `salt`; they are `passphrase:1` and so on.
+        passphrases: identities with the salted keys of their passphrases, made with `kdf` and `salt`.
         verifiers: of the keys.
     """
 
     __slots__ = ("_nobody", "_passphrases", "_verifiers", "kdf", "salt")
 
     def __init__(
-        self, salted_keys: Sequence[bytes], verifiers: Iterable[Verifier], kdf: Kdf, salt: bytes
+        self, passphrases: Iterable[tuple[str, bytes]], verifiers: Iterable[Verifier], kdf: Kdf, salt: bytes
     ) -> None:
         self.kdf = kdf
         self.salt = salt
-        self._passphrases = [
-            make_verifier(f"passphrase:{number}", key) for number, key in enumerate(salted_keys, 1)
-        ]
+        self._passphrases = [make_verifier(identity, key) for identity, key in passphrases]
         self._verifiers = {verifier.id: verifier for verifier in verifiers}
         # Of a key that was never given to anybody.
         self._nobody = make_verifier("nobody", os.urandom(32))

@@ -19,8 +19,8 @@ import os
 from hmac import compare_digest
 from typing import Any, Final
 
-from gpyro._auth.accounts import passphrase_bytes, sort_identifications
-from gpyro._auth.proofs import NONCE_BYTES, Verifier
+from gpyro._auth.accounts import Identifications, passphrase_bytes, sort_identifications
+from gpyro._auth.proofs import NONCE_BYTES
 from gpyro.errors import ConnectionDeniedError
 
 __all__ = [
@@ -90,18 +90,24 @@ class DefaultConnValidator:
             ValueError: one is empty, or there are too many passphrases.
         """
         allowed: list[Any] | None = None
-        identifications: tuple[list[bytes], list[Verifier]] | None = None
+        identifications: Identifications | None = None
         if ids is not None and self._overrides("createAuthToken", "createAuthChallenge", "mungeIdent"):
             if not isinstance(ids, (list, tuple)):
                 raise TypeError(f"ids must be a list, not {type(ids).__name__!r}")
             allowed = [self.mungeIdent(ident) for ident in ids]
         elif ids is not None:
             identifications = sort_identifications(ids)
-            allowed = list(identifications[0])
+            allowed = [item.secret for item in identifications[0]]
         # Only now, so that a list that is refused leaves the door as it was.
         #: What came out of `mungeIdent`, for subclasses. Source: Pyro.protocol.DefaultConnValidator.
         self.allowedIDs = allowed
         self.identifications = identifications
+
+    def inherit(self, other: DefaultConnValidator) -> None:
+        """Want the identifications that another validator wants, unless this one has its own or its own way."""
+        own_way = self._overrides("createAuthToken", "createAuthChallenge", "mungeIdent")
+        if self.identifications is None and not own_way:
+            self.allowedIDs, self.identifications = other.allowedIDs, other.identifications
 
     def acceptHost(self, daemon: Any, connection: Any) -> tuple[int, int]:
         """Decide by where a connection comes from, `connection.addr`; returns (1, 0) or (0, reason code)."""
@@ -113,18 +119,21 @@ class DefaultConnValidator:
         """Decide by the token; returns (1, 0) or (0, reason code).
 
         An override may put attributes on the connection, `identity` and `roles` above all; methods find it as
-        `getLocalStorage().caller` and `gpyro.current_call.caller`.
+        `getLocalStorage().caller` and `gpyro.current_call.caller`. With `gpyro-auth-1`, `connection.login.key_id`
+        is whose key the caller says that it has, and once this method of the base has let it in,
+        `connection.identity` is who it is.
         """
         login = connection.login
         if login is not None:
-            return (1, 0) if login.check(challenge, token) else (0, DENIED_SECURITY)
+            if not login.check(challenge, token):
+                return 0, DENIED_SECURITY
+            connection.identity = login.identity
+            return 1, 0
         if self.allowedIDs is None:
             return 1, 0
+        # All are tried, so that time does not tell which one it was.
         matches = [compare_digest(_token(ident, challenge), token) for ident in self.allowedIDs]
-        if any(matches):
-            connection.identity = f"passphrase:{matches.index(True) + 1}"
-            return 1, 0
-        return 0, DENIED_SECURITY
+        return (1, 0) if any(matches) else (0, DENIED_SECURITY)
 
     def createAuthToken(self, authid: Any, challenge: bytes, peeraddr: Any, URI: Any, daemon: Any) -> bytes:
         """Make the token for a challenge, on the caller's side; `authid` is what `mungeIdent` returned."""

@@ -11,7 +11,7 @@ import os
 from typing import Any
 
 from gpyro._version import __version__
-from gpyro.errors import ConnectionDeniedError, RemoteProtocolError
+from gpyro.errors import ConnectionClosedError, ConnectionDeniedError, RemoteProtocolError
 from gpyro.wire.hello import Feature, Field, Greeting, Mechanism, build_denial, parse_denial
 from gpyro.wire.native import HEADER, PREFACE, Frame, FrameType, State
 from gpyro.wire.sniff import Dialect, build_farewell, describe, sniff
@@ -220,11 +220,36 @@ class Opening:
             self.say(FrameType.DENY, build_denial(code, reason))
             connection.close_gently(ConnectionDeniedError(reason, code))
 
+    def break_off(self, reason: str) -> None:
+        """End a conversation that has not got beyond its first words, as well as that can be said there."""
+        connection = self._connection
+        if connection.machine.may_send(FrameType.DENY):
+            self.deny(ConnectionDeniedError.UNSPECIFIED, reason)
+        else:
+            connection.close(ConnectionClosedError(f"connection lost: {reason}"))
+
     # -- the client's side -----------------------------------------------------------------------------------
 
     def hello(self, mechanism: int = Mechanism.NONE, fields: dict[int, bytes] | None = None) -> bytes:
         """Send the HELLO; returns it as it leaves."""
         return self.say(FrameType.HELLO, self._greeting(mechanism, fields).build())
+
+    def check_certificate(self, credentials: Any) -> None:
+        """Let the proxy's validator look at the server's certificate.
+
+        Raises:
+            ConnectionDeniedError: it does not accept it; and whatever the validator raises.
+        """
+        connection = self._connection
+        try:
+            if credentials.refuses(connection.certificate):
+                raise ConnectionDeniedError(
+                    "security reasons: this proxy's validator does not accept the certificate of "
+                    f"{connection.addr}", ConnectionDeniedError.SECURITY,
+                )  # fmt: skip
+        except BaseException:
+            connection.close()
+            raise
 
     def log_in(self, credentials: Any, uri: Any, until: float | None) -> None:
         """Say hello and log in, in the greenlet that opens the connection; see `login.log_in`."""

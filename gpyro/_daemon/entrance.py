@@ -26,7 +26,8 @@ from gpyro.wire.hello import Greeting, Mechanism
 from gpyro.wire.native import Frame
 
 if TYPE_CHECKING:
-    from gpyro.auth import Accounts, DefaultConnValidator
+    from gpyro._daemon.accounts import AccountBook
+    from gpyro.auth import DefaultConnValidator
 
 __all__ = ["Entrance"]
 
@@ -65,10 +66,7 @@ class Entrance:
         self.is_insecure = False
         #: Roles by identity.
         self.roles: dict[str, frozenset[str]] = {}
-        self._accounts: Accounts | None = None
-        self._accounts_for: object = None
-        self._salt = b""
-        self._deriving: hub.Signal | None = None
+        self._book: AccountBook | None = None
         #: Greenlets in which a validator is being asked.
         self._asking = 0
         #: Who is not let in yet, with the time of arrival, oldest first.
@@ -136,7 +134,7 @@ class Entrance:
         if connection.identity is None:
             connection.identity = certified
         known = {_checked_identity(name) for name in (connection.identity, certified) if name is not None}
-        roles = set(connection.roles).union(*(self.roles.get(name, ()) for name in known))
+        roles = _checked_roles(connection.roles).union(*(self.roles.get(name, ()) for name in known))
         connection.roles = frozenset(roles)
         connection.principals = frozenset({"*", *known, *roles})
         fault = connection.opening.pickle_fault(connection.identity is not None, will_be_sealed=seals is not None)
@@ -203,7 +201,8 @@ class Entrance:
     ) -> None:
         from gpyro.wire.login import ServerLogin, parse_token, raw_opening
 
-        accounts = self.accounts(connection.state)
+        assert validator.identifications is not None
+        accounts = self._open_book().of(validator.identifications)
         login = ServerLogin(accounts, greeting, connection.binding())
         challenge = connection.opening.challenge(Mechanism.GPYRO_AUTH_1, login.challenge_fields())
         transcript = login.transcript(raw_opening(hello), challenge)
@@ -220,7 +219,7 @@ class Entrance:
             return
         verifier, body, sending, receiving = attempt.found
         connection.identity = verifier.id
-        connection.roles = connection.roles | verifier.roles
+        connection.roles = _checked_roles(connection.roles) | verifier.roles
         self._let_in(connection, body, (sending, receiving))
 
     def _take_token(self, connection: Connection, validator: DefaultConnValidator) -> None:
@@ -238,7 +237,6 @@ class Entrance:
         token = parse_token(bytes(connection.opening.handshake.wait()[4]))
         answer = validator.acceptIdentification(self._daemon(), connection, token, *fields.values())
         if self._agrees(connection, answer):
-            connection.roles = frozenset(connection.roles)
             self._let_in(connection, b"")
         else:
             self._count_failure(connection)
@@ -265,30 +263,18 @@ class Entrance:
             checked[str(identity)] = frozenset(check_id(name) for name in names)
         self.roles = checked
 
-    def accounts(self, state: Any = None) -> Accounts:
-        """Return who may log in; passphrases are salted in a native thread when they are first needed."""
-        from gpyro.auth import Accounts, Kdf
+    def prepare(self, validator: DefaultConnValidator | None) -> None:
+        """Make ready what a validator will want, before it decides: nobody shall wait for that at the door."""
+        if validator is not None and validator.identifications is not None:
+            book = self._open_book()
+            book.use(book.make(validator.identifications), validator.identifications)
 
-        validator = self.validator
-        while True:
-            assert validator is not None
-            given = validator.identifications
-            if self._accounts is not None and self._accounts_for is given:
-                return self._accounts
-            if self._deriving is None:
-                break
-            hub.wait_for(self._deriving, (), 1.0)
-        passphrases, verifiers = given or ([], [])
-        salt = self._salt = self._salt or Accounts.new_salt()
-        kdf = Kdf()
-        self._deriving = hub.Signal()
-        try:
-            keys = hub.compute(lambda: [kdf.derive(item, salt) for item in passphrases]) if passphrases else []
-            self._accounts, self._accounts_for = Accounts(keys, verifiers, kdf, salt), given
-        finally:
-            signal, self._deriving = self._deriving, None
-            signal.set()
-        return self._accounts
+    def _open_book(self) -> AccountBook:
+        if self._book is None:
+            from gpyro._daemon.accounts import AccountBook  # only daemons with somebody at the door
+
+            self._book = AccountBook()
+        return self._book
 
 
 class Attempt:
@@ -300,6 +286,16 @@ class Attempt:
         self._login = login
         #: Who it is, the WELCOME's body and the codes for both directions; None unless the proof is right.
         self.found: Any = None
+
+    @property
+    def key_id(self) -> str:
+        """Whose key the caller says that it has, before that is proved; empty for a passphrase."""
+        return str(self._login.key_id)
+
+    @property
+    def identity(self) -> str | None:
+        """Who it is, once the proof has been checked."""
+        return None if self.found is None else self.found[0].id
 
     def __repr__(self) -> str:
         return f"<Attempt, {self._login!r}, {'accepted' if self.found else 'not accepted'}>"
@@ -319,6 +315,19 @@ def _checked_identity(identity: object) -> str:
     if not isinstance(identity, str) or identity in ("", "*"):
         raise ValueError(f"connection.identity is {identity!r}; it has to be a text that names somebody")
     return identity
+
+
+def _checked_roles(roles: object) -> frozenset[str]:
+    """Return somebody's roles, as a validator may have said.
+
+    Raises:
+        ValueError: they are no names in a set or list.
+    """
+    if not isinstance(roles, (set, frozenset, list, tuple)) or not all(
+        isinstance(role, str) and role not in ("", "*") for role in roles
+    ):
+        raise ValueError(f"connection.roles is {roles!r}; it has to be a set of names")
+    return frozenset(roles)
 
 
 def _host(connection: Connection) -> str:

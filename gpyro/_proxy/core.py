@@ -39,6 +39,8 @@ __all__ = ["CallerEnd", "Core", "run_callbacks"]
 MAX_WAIT_SECONDS = 3600.0
 #: Times that one call is sent again because it provably never started, before its error is raised.
 MAX_RESENDS = 2
+#: Times that a connection is begun anew because the proxy was released while it was being opened.
+MAX_RELEASES = 100
 #: The object that every daemon has for itself. Source: Pyro.constants.INTERNAL_DAEMON_GUID.
 DAEMON_ID = "c0000000011000001000000010000001"
 
@@ -113,7 +115,7 @@ class Core:
     """What the proxies and methods of one address share: its connections and how calls are made."""
 
     __slots__ = (
-        "_connections", "_end", "_lock", "_openings", "_resolved_at", "_settings", "bound", "calls",
+        "_connections", "_end", "_epoch", "_lock", "_openings", "_resolved_at", "_settings", "bound", "calls",
         "identification", "object_id", "oneway", "pickle_rules", "resolved", "targets", "timeout", "tls", "uri",
         "validator",
     )  # fmt: skip
@@ -138,6 +140,8 @@ class Core:
         self._end: CallerEnd | None = None
         self._connections: dict[Any, Connection] = {}
         self._openings: dict[Any, _Opening] = {}
+        #: Counts releases; a connection that was begun before one is not used after it.
+        self._epoch = 0
         self._lock = hub.NativeLock()
 
     # -- calling ---------------------------------------------------------------------------------------------
@@ -216,7 +220,14 @@ class Core:
             raise ProtocolError("cannot connect inside a callback of the hub; spawn a greenlet for it")
         opening = self._openings[state.hub] = _Opening()
         try:
-            return self._open(state, until)
+            for _ in range(MAX_RELEASES):
+                epoch = self._epoch
+                connection = self._open(state, until)
+                if self._take(state, connection, epoch):
+                    return connection.calls
+                # Meanwhile it was released, or given another identification.
+                connection.close_gently()
+            raise ProtocolError(f"{self.uri} was released {MAX_RELEASES} times while it was being connected")
         except PyroError as exc:
             opening.error = exc
             raise
@@ -237,7 +248,19 @@ class Core:
             )
         return connection.calls
 
-    def _open(self, state: hub.HubState, until: float | None) -> Any:
+    def _take(self, state: hub.HubState, connection: Connection, epoch: int) -> bool:
+        """Use a connection that was opened, unless this proxy was released since it was begun."""
+        with self._lock:
+            if epoch != self._epoch:
+                return False
+            self._connections[state.hub] = connection
+            for key, other in list(self._connections.items()):
+                if other.closed_by is not None and key is not state.hub:
+                    del self._connections[key]
+            self.calls = connection.calls
+        return True
+
+    def _open(self, state: hub.HubState, until: float | None) -> Connection:
         if self._end is None:
             self._end = CallerEnd(self._settings, self.pickle_rules)
         remembered = self.resolved
@@ -257,13 +280,7 @@ class Core:
             raise
         if uri.protocol in ("PYROLOC", "PYROLOCSSL"):
             self._resolve_location(uri, connection, until)
-        with self._lock:
-            self._connections[state.hub] = connection
-            for key, other in list(self._connections.items()):
-                if other.closed_by is not None and key is not state.hub:
-                    del self._connections[key]
-        self.calls = connection.calls
-        return connection.calls
+        return connection
 
     def credentials(self) -> Credentials | None:
         """Return what this side identifies itself with; None where that is nothing."""
@@ -363,6 +380,7 @@ class Core:
     def release(self) -> None:
         """Close the connections; what is queued is sent first. The next call connects again."""
         with self._lock:
+            self._epoch += 1
             connections, self._connections = list(self._connections.values()), {}
             if self.bound is None:
                 self.calls = None

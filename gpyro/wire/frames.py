@@ -146,7 +146,10 @@ def parse_target(target: bytes) -> tuple[int, int, str, str]:
 
 
 def build_extras(annotations: dict[int, bytes], buffers: Sequence[Buffer]) -> list[Buffer]:
-    """Pack annotations and out-of-band buffers; the buffers stand in the result as they are, uncopied.
+    """Pack annotations and out-of-band buffers; what cannot change stands in the result as it is, uncopied.
+
+    A buffer that its owner may change before it has left is copied: half of it might be sent by then, and its code
+    computed.
 
     Raises:
         LocalProtocolError: too many parts, too long annotations, or a part that is not one run of bytes.
@@ -158,13 +161,21 @@ def build_extras(annotations: dict[int, bytes], buffers: Sequence[Buffer]) -> li
     if sum(map(len, annotations.values())) + 3 * len(annotations) > 0xFFFF:
         raise LocalProtocolError(f"annotations {sorted(map(int, annotations))} do not fit 65535 bytes")
     notes = b"".join(struct.pack("!BH", key, len(data)) + data for key, data in annotations.items())
-    parts = [_flatten(part) if isinstance(part, memoryview) else part for part in buffers]
+    parts = [part if type(part) is bytes else _settle(part) for part in buffers]
     sizes = struct.pack(f"!{len(parts)}I", *map(len, parts))
     return [struct.pack("!HH", len(notes), len(parts)) + notes + sizes, *parts]
 
 
+def _settle(part: Buffer) -> Buffer:
+    """Return single bytes, so that len() is what goes out, in memory that nobody changes."""
+    flat = _flatten(part) if isinstance(part, memoryview) else part
+    if isinstance(flat, memoryview) and type(flat.obj) is bytes:
+        return flat
+    return bytes(flat)
+
+
 def _flatten(part: memoryview) -> Buffer:
-    """Return the same memory as single bytes, so that len() is what goes out."""
+    """Return the same memory as single bytes."""
     if part.ndim == 1 and part.itemsize == 1 and part.contiguous:
         return part
     if not part.c_contiguous:

@@ -224,7 +224,10 @@ def parse_challenge(greeting: Greeting) -> bytes:
     """
     if greeting.mechanism != Mechanism.CUSTOM or Field.CHALLENGE not in greeting.fields:
         raise RemoteProtocolError("the server does not ask for a validator's token")
-    return greeting.fields[Field.CHALLENGE]
+    challenge = greeting.fields[Field.CHALLENGE]
+    if len(challenge) > MAX_TOKEN_BYTES:
+        raise RemoteProtocolError(f"the server's challenge is {len(challenge)} bytes, limit is {MAX_TOKEN_BYTES}")
+    return challenge
 
 
 def build_token(token: bytes) -> bytes:
@@ -237,8 +240,15 @@ def build_token(token: bytes) -> bytes:
 
 
 def parse_token(body: bytes) -> bytes:
-    """Return what a PROOF carries, of 32 bytes for `gpyro-auth-1`; empty where it carries nothing."""
-    return parse_fields(body).get(Field.PROOF, b"")[:MAX_TOKEN_BYTES]
+    """Return what a PROOF carries, of 32 bytes for `gpyro-auth-1`; empty where it carries nothing.
+
+    Raises:
+        RemoteProtocolError: it is more than a token may be.
+    """
+    token = parse_fields(body).get(Field.PROOF, b"")
+    if len(token) > MAX_TOKEN_BYTES:
+        raise RemoteProtocolError(f"the caller's token is {len(token)} bytes, limit is {MAX_TOKEN_BYTES}")
+    return token
 
 
 def _checked(data: object, what: str) -> bytes:

@@ -228,6 +228,10 @@ class Machine:
         if allowed[kind] is not self.state:
             self._enter(allowed[kind])
 
+    def may_send(self, kind: int) -> bool:
+        """Tell whether the table allows a frame of this type now."""
+        return kind in SEND.get((self.side, self.state), {})
+
     def close(self) -> None:
         """Accept nothing any more; what was half received is dropped."""
         self._enter(State.CLOSED)

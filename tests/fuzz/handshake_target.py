@@ -33,7 +33,7 @@ KEY: Final = Key("press-4", bytes(range(32)))
 #: What a passphrase has become; scrypt takes 35 ms and is not what is looked at here.
 SALTED: Final = hashlib.sha256(b"salted").digest()
 NONCE: Final = bytes(range(100, 132))
-ACCOUNTS: Final = Accounts([SALTED], [KEY.verifier(["operator"])], Kdf(), bytes(16))
+ACCOUNTS: Final = Accounts([("passphrase:1", SALTED)], [KEY.verifier(["operator"])], Kdf(), bytes(16))
 
 
 def handshake(data: bytes) -> None:

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import gevent
+import gevent.event
 import gevent.socket
 import pytest
 
@@ -135,7 +136,7 @@ def test_a_new_list_holds_for_new_connections_and_a_refused_one_changes_nothing(
     for bad in ("three", [""], [None]):
         with pytest.raises((TypeError, ValueError)):
             server.daemon.setAllowedIdentifications(bad)
-    assert identified(server, thing, "three").who()[0] == "passphrase:1"
+    assert identified(server, thing, "three").who()[0] == "passphrase:3"
 
 
 def test_another_thread_may_change_who_is_let_in(server: Running) -> None:
@@ -144,7 +145,7 @@ def test_another_thread_may_change_who_is_let_in(server: Running) -> None:
     thread.start()
     while thread.is_alive():
         gevent.sleep(0.001)
-    assert identified(server, thing, "three").who()[0] == "passphrase:1"
+    assert identified(server, thing, "three").who()[0] == "passphrase:3"
     assert identified(server, thing, KEY).who()[0] == "press-4"
     denied(identified(server, thing, "one"))
 
@@ -157,6 +158,127 @@ def test_long_lived_objects_tell_who_it_is(server: Running) -> None:
         "<Entrance, <DefaultConnValidator, wants a passphrase or key>, 0 not let in yet>"
     )
     assert repr(entrance.sources) == "<Sources, 1 connected, 0 with failed logins>"
+
+
+def test_a_passphrase_that_was_taken_out_leaves_its_rights_to_nobody(server: Running) -> None:
+    thing = Thing()
+    server.daemon.set_roles({"passphrase:1": ["operator"], "passphrase:2": ["reader"]})
+    assert identified(server, thing, "two").who()[1] == ["*", "passphrase:2", "reader"]
+    server.daemon.setAllowedIdentifications(["two", "three"])
+    assert identified(server, thing, "two").who()[1] == ["*", "passphrase:2", "reader"]
+    assert identified(server, thing, "three").who()[1] == ["*", "passphrase:3"]
+    server.daemon.setAllowedIdentifications(["one"])
+    assert identified(server, thing, "one").who()[1] == ["*", "operator", "passphrase:1"]
+
+
+def test_a_passphrase_may_have_a_name(server: Running) -> None:
+    thing = Thing()
+    server.daemon.setAllowedIdentifications(["one", auth.Passphrase("readers", "open sesame")])
+    assert identified(server, thing, "open sesame").who()[0] == "readers"
+    assert identified(server, thing, auth.Key("readers", b"x" * 32))._setIdentification("one") is None
+    denied(identified(server, thing, auth.Key("readers", b"x" * 32)))
+
+
+def test_nobody_waits_at_the_door_while_a_new_list_is_salted(
+    server: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those that are known already are not salted again, and the old list holds until the new one is ready."""
+    thing = Thing()
+    identified(server, thing, "one").who()
+    derived = []
+    may_go = threading.Event()
+
+    def derive(kdf: auth.Kdf, passphrase: bytes, salt: bytes) -> bytes:
+        derived.append(passphrase)
+        assert may_go.wait(20)
+        return bytes(32)
+
+    monkeypatch.setattr(auth.Kdf, "derive", derive)
+    change = gevent.spawn(server.daemon.setAllowedIdentifications, ["two", "new", KEY])
+    eventually(lambda: derived)
+    assert identified(server, thing, "one").who()[0] == "passphrase:1"
+    assert identified(server, thing, KEY).who()[0] == "press-4"
+    may_go.set()
+    change.get(timeout=20)
+    assert derived == [b"new"]
+    denied(identified(server, thing, "one"))
+
+
+@pytest.mark.parametrize("change", ["identification", "release", "validator"])
+def test_a_proxy_that_is_changed_while_it_logs_in_goes_on_as_changed(server: Running, change: str) -> None:
+    class Slow(auth.DefaultConnValidator):
+        def __init__(self) -> None:
+            super().__init__()
+            self.asked = 0
+            self.may_go = gevent.event.Event()
+
+        def acceptHost(self, daemon: Any, connection: Any) -> tuple[int, int]:
+            self.asked += 1
+            self.may_go.wait()
+            return 1, 0
+
+    slow = Slow()
+    server.daemon.setNewConnectionValidator(slow)
+    proxy = identified(server, Thing(), "one")
+    call = gevent.spawn(proxy.who)
+    eventually(lambda: slow.asked == 1)
+    if change == "identification":
+        proxy._setIdentification("two")
+    elif change == "validator":
+        proxy._setNewConnectionValidator(auth.DefaultConnValidator())
+    else:
+        proxy._release()
+    slow.may_go.set()
+    assert call.get(timeout=10)[0] == ("passphrase:2" if change == "identification" else "passphrase:1")
+    assert slow.asked == 2, "what was begun before the change is not used"
+
+
+def test_shutting_down_while_somebody_logs_in_tells_him_so() -> None:
+    class Slow(auth.DefaultConnValidator):
+        def acceptHost(self, daemon: Any, connection: Any) -> tuple[int, int]:
+            asked.append(connection)
+            never.wait()
+            return 1, 0
+
+    asked: list[Any] = []
+    never = gevent.event.Event()
+    with running_daemon() as running:
+        running.daemon.setAllowedIdentifications(["one"])
+        slow = Slow()
+        running.daemon.setNewConnectionValidator(slow)
+        calls = [gevent.spawn(identified(running, Thing(), ident).who) for ident in ("one", None)]
+        eventually(lambda: len(asked) == 2)
+        running.daemon.shutdown()
+        for call in calls:
+            with pytest.raises(ConnectionDeniedError, match="shutting down"):
+                call.get(timeout=10)
+        never.set()
+
+
+def test_a_value_that_is_changed_after_a_oneway_call_has_left_as_it_was(server: Running) -> None:
+    """Sealed or not: what is sent is what was passed, although the kernel does not take it at once."""
+
+    class Taker(gpyro.ObjBase):
+        def __init__(self) -> None:
+            super().__init__()
+            self.taken: list[tuple[int, int, int]] = []
+
+        def take(self, value: Any) -> None:
+            self.taken.append((len(value), min(value), max(value)))
+
+    for ident in ("one", None):
+        if ident is None:
+            server.daemon.setAllowedIdentifications(None)
+        taker = Taker()
+        proxy = identified(server, taker, ident)
+        proxy._setOneway("take")
+        value = bytearray(3_000_000)
+        for number in range(6):
+            value[:] = bytes([number]) * len(value)
+            proxy.take(value)
+        value[:] = b"\xff" * len(value)
+        eventually(lambda taker=taker: len(taker.taken) == 6)  # type: ignore[misc]
+        assert sorted(taker.taken) == [(3_000_000, number, number) for number in range(6)]
 
 
 def test_a_proxy_without_identification_is_told_what_is_missing(server: Running) -> None:
@@ -522,8 +644,9 @@ def test_daemon_open_to_others_starts_with_identifications_and_keeps_them() -> N
     with gpyro.Daemon(host="0.0.0.0", port=0, norange=True, identifications=[KEY]) as daemon:
         with pytest.raises(DaemonError, match="nobody would have to identify himself"):
             daemon.setAllowedIdentifications(None)
+        daemon.setNewConnectionValidator(auth.DefaultConnValidator())
         with pytest.raises(DaemonError, match="nobody would have to identify himself"):
-            daemon.setNewConnectionValidator(auth.DefaultConnValidator())
+            daemon.setAllowedIdentifications(None)
         daemon.setAllowedIdentifications([])
         loop = gevent.spawn(daemon.requestLoop)
         proxy = gpyro.Proxy(f"PYRO://127.0.0.1:{daemon.port}/{daemon.connect(Thing()).objectID}")

@@ -14,6 +14,8 @@ import pytest
 import gpyro
 from gpyro import auth
 from gpyro.errors import ConnectionDeniedError, DaemonError
+from gpyro.wire.frames import HEADER, PREFACE, FrameType
+from gpyro.wire.hello import Field, Greeting, Mechanism, build_fields
 from tests.support.certificates import authority
 from tests.support.servers import Running, connection_of, eventually, hello, running_daemon
 from tests.support.tls_pair import client_config, server_config
@@ -223,8 +225,9 @@ class Onlooker(auth.DefaultConnValidator):
         self, daemon: Any, connection: Any, token: bytes, challenge: bytes
     ) -> tuple[int, int]:
         assert (len(token), len(challenge)) == (32, 32)
+        claimed = connection.login.key_id
         answer = super().acceptIdentification(daemon, connection, token, challenge) if self.decide else (1, 0)
-        self.answers.append(answer)
+        self.answers.append((*answer, claimed, connection.identity))
         if answer[0]:
             connection.note = "seen"
         return answer
@@ -238,7 +241,7 @@ def test_onlooker_sees_logins_of_ordinary_clients(server: Running) -> None:
     assert connection_of(proxy).stream.seal is not None
     assert server.connections[0].note == "seen"  # type: ignore[attr-defined]
     assert denial(proxy_with(server, Account(), "wrong"))[0] == 3
-    assert validator.answers == [(1, 0), (0, 3)]
+    assert validator.answers == [(1, 0, "", "passphrase:2"), (0, 3, "", None)]
 
 
 def test_validator_cannot_wave_through_whose_proof_it_has_not_checked(server: Running) -> None:
@@ -249,9 +252,11 @@ def test_validator_cannot_wave_through_whose_proof_it_has_not_checked(server: Ru
 
 
 class Junk(UserLogin):
-    def __init__(self, challenge: Any = b"ok", token: Any = b"ok", identity: Any = None) -> None:
+    def __init__(
+        self, challenge: Any = b"ok", token: Any = b"ok", identity: Any = None, roles: Any = ()
+    ) -> None:
         super().__init__()
-        self.challenge, self.token, self.name = challenge, token, identity
+        self.challenge, self.token, self.name, self.roles = challenge, token, identity, roles
 
     def createAuthChallenge(self, tcpserver: Any, conn: Any) -> Any:
         return self.challenge
@@ -260,12 +265,14 @@ class Junk(UserLogin):
         return self.token
 
     def acceptIdentification(self, daemon: Any, connection: Any, token: bytes, challenge: bytes) -> Any:
-        connection.identity = self.name
+        connection.identity, connection.roles = self.name, self.roles
         return 1, 0
 
 
 @pytest.mark.parametrize(
-    "bad", [{"challenge": b"x" * 257}, {"challenge": None}, {"identity": "*"}, {"identity": 5}]
+    "bad",
+    [{"challenge": b"x" * 257}, {"challenge": None}, {"identity": "*"}, {"identity": 5}, {"roles": "admin"},
+     {"roles": ["*"]}, {"roles": [5]}],
 )
 def test_junk_of_a_servers_validator_lets_nobody_in(
     server: Running, bad: dict[str, Any], caplog: pytest.LogCaptureFixture
@@ -275,6 +282,31 @@ def test_junk_of_a_servers_validator_lets_nobody_in(
     assert denial(proxy_with(server, account, ("a", "b"), Junk()))[0] == 0
     assert account.calls == 0
     assert "the validator failed" in caplog.text
+
+
+@pytest.mark.parametrize("size", [257, 400])
+def test_a_token_that_is_too_long_is_refused_and_not_cut(server: Running, size: int) -> None:
+    validator = Junk()
+    validator.acceptIdentification = lambda *args: pytest.fail("asked")  # type: ignore[method-assign]
+    server.daemon.setNewConnectionValidator(validator)
+    body = Greeting(mechanism=Mechanism.CUSTOM).build()
+    with server.peer(greet=False) as peer:
+        peer.send(PREFACE + HEADER.pack(FrameType.HELLO, 0, 0, 0, len(body), 0) + body)
+        peer.machine.sending(FrameType.HELLO)
+        assert peer.frame()[0] == FrameType.CHALLENGE
+        proof = build_fields({Field.PROOF: b"x" * size})
+        peer.send(HEADER.pack(FrameType.PROOF, 0, 0, 0, len(proof), 0) + proof)
+        assert peer.read_to_end() == b""
+    eventually(lambda: not server.connections)
+
+
+def test_a_validator_for_hosts_does_not_take_the_identifications_away(server: Running) -> None:
+    server.daemon.setAllowedIdentifications(["one"])
+    server.daemon.setNewConnectionValidator(Hosts((1, 0)))
+    assert denial(proxy_with(server, Account(), None))[0] == 3
+    assert proxy_with(server, Account(), "one").whoami()[1] == "passphrase:1"
+    server.daemon.setAllowedIdentifications(None)
+    assert proxy_with(server, Account(), None).whoami() == (None, None, [])
 
 
 @pytest.mark.parametrize("token", [b"x" * 257, None, 5])
@@ -332,6 +364,20 @@ def test_servers_certificate_is_shown_to_the_proxys_validator() -> None:
                 assert "does not accept the certificate" in denial(proxy)[1]
             proxy._release()
         assert account.calls == 1
+
+
+def test_a_proxys_validator_that_raises_leaves_no_connection_behind() -> None:
+    class Broken(auth.BasicSSLValidator):
+        def checkCertificate(self, cert: Any) -> tuple[int, int]:
+            raise RuntimeError("a bug")
+
+    with running_daemon(protocol="PYROSSL", tls=server_config()) as server:
+        proxy = gpyro.Proxy(server.connect(Account()), tls=client_config())
+        proxy._setNewConnectionValidator(Broken())
+        for _ in range(3):
+            with pytest.raises(RuntimeError, match="a bug"):
+                proxy.whoami()
+        eventually(lambda: not server.connections)
 
 
 def test_login_and_certificate_together_give_both_names() -> None:

@@ -129,7 +129,8 @@ def test_kdf_is_scrypt() -> None:
 
 
 def accounts_of(*salted: bytes, keys: tuple[Key, ...] = ()) -> Accounts:
-    return Accounts(salted, [key.verifier(("operator",)) for key in keys], Kdf(), b"s" * 16)
+    named = [(f"passphrase:{number}", key) for number, key in enumerate(salted, 1)]
+    return Accounts(named, [key.verifier(("operator",)) for key in keys], Kdf(), b"s" * 16)
 
 
 def test_each_passphrase_is_an_identity_of_its_own() -> None:
@@ -178,8 +179,8 @@ def test_every_login_tries_as_many_verifiers_whether_one_fits_or_not(monkeypatch
 
 def test_identifications_are_sorted_into_passphrases_and_keys() -> None:
     key = Key("press-4", SECRET)
-    passphrases, verifiers = auth.sort_identifications(["one", b"two", key])
-    assert passphrases == [b"one", b"two"]
+    passphrases, verifiers = auth.sort_identifications(["one", b"two", auth.Passphrase("readers", "three"), key])
+    assert [(item.id, item.secret) for item in passphrases] == [("", b"one"), ("", b"two"), ("readers", b"three")]
     assert verifiers == [key.verifier()]
 
 
@@ -191,7 +192,8 @@ def test_identifications_are_sorted_into_passphrases_and_keys() -> None:
         ([("user", "password")], TypeError, "passphrase"),
         ([None], TypeError, "passphrase"),
         ([""], ValueError, "empty"),
-        ([Key("a", SECRET), Key("a", b"x" * 32)], ValueError, "two keys have the id 'a'"),
+        ([Key("a", SECRET), Key("a", b"x" * 32)], ValueError, "two of them have the id 'a'"),
+        ([Key("a", SECRET), auth.Passphrase("a", "x")], ValueError, "two of them have the id 'a'"),
         ([str(number) for number in range(101)], ValueError, "101 passphrases; the limit is 100"),
     ],
 )
@@ -209,6 +211,7 @@ def test_ids_that_could_be_mistaken_are_refused(key_id: str) -> None:
 def test_secrets_show_in_no_repr() -> None:
     key = Key("press-4", SECRET)
     shown = repr((key, key.verifier(), prove(SECRET, T), Seal(SECRET), accounts_of(SECRET), Credentials("s3cr3t")))
+    shown += repr(auth.Passphrase("readers", "s3cr3t"))
     assert "s3cr3t" not in shown
     for secret in (SECRET, key.verifier().stored_key, key.verifier().server_key):
         assert repr(secret)[2:-1] not in shown
@@ -353,7 +356,7 @@ def test_base_token_of_a_custom_validator_fits_what_it_allows() -> None:
     token = Credentials("two", validator).token(challenge, ("127.0.0.1", 1), None)
     connection = SimpleNamespace(login=None, identity=None)
     assert validator.acceptIdentification(None, connection, token, challenge) == (1, 0)
-    assert connection.identity == "passphrase:2"
+    assert connection.identity is None, "a token of one's own names nobody by itself"
     other = validator.createAuthChallenge(None, None)
     assert other != challenge
     assert validator.acceptIdentification(None, connection, token, other) == (0, auth.DENIED_SECURITY)

@@ -26,7 +26,8 @@ def opening(kind: FrameType, greeting: Greeting) -> bytes:
 
 
 def accounts(*salted: bytes) -> Accounts:
-    return Accounts(salted, [KEY.verifier(["operator"])], Kdf(), SALT)
+    named = [(f"passphrase:{number}", key) for number, key in enumerate(salted, 1)]
+    return Accounts(named, [KEY.verifier(["operator"])], Kdf(), SALT)
 
 
 @dataclass

@@ -122,14 +122,25 @@ def test_annotations_that_point_outside_short_extras_are_refused_by_name() -> No
         parse_annotations(b"\x00\x05\x00\x00")
 
 
-def test_buffers_stand_in_the_extras_uncopied_and_come_out_as_views() -> None:
-    big = bytearray(b"x" * 1000)
+def test_buffers_that_cannot_change_stand_in_the_extras_uncopied_and_come_out_as_views() -> None:
+    big = b"x" * 1000
     segments = build_extras({}, [big])
     assert segments[1] is big
+    view = build_extras({}, [memoryview(big)[10:]])[1]
+    assert isinstance(view, memoryview) and view.obj is big
     extras = bytearray(b"".join(segments))
     _, [view] = parse_extras(extras)
     extras[-1] = ord("!")
     assert view[-1] == ord("!")
+
+
+def test_buffers_that_may_change_before_they_have_left_are_copied() -> None:
+    mine = bytearray(b"x" * 1000)
+    for part in (mine, memoryview(mine), memoryview(mine).toreadonly()):
+        sent = build_extras({}, [part])[1]
+        mine[0] = ord("!")
+        assert bytes(sent) == b"x" * 1000
+        mine[0] = ord("x")
 
 
 @pytest.mark.parametrize(
