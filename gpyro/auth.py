@@ -24,14 +24,13 @@ from gpyro._auth.accounts import (
     sort_identifications,
 )
 from gpyro._auth.credentials import Credentials
+from gpyro._auth.files import check_directory, read_private, read_trusted, write_private
 from gpyro._auth.keyfiles import (
     format_key,
     format_verifier,
     load_identification,
     load_key,
     load_verifiers,
-    read_private,
-    write_private,
 )
 from gpyro._auth.proofs import (
     KEY_BYTES,
@@ -82,6 +81,7 @@ __all__ = [
     "Seal",
     "Verifier",
     "build_transcript",
+    "check_directory",
     "check_id",
     "format_key",
     "format_verifier",
@@ -92,6 +92,7 @@ __all__ = [
     "passphrase_bytes",
     "prove",
     "read_private",
+    "read_trusted",
     "sort_identifications",
     "write_private",
 ]

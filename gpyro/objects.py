@@ -17,11 +17,16 @@ from gpyro import seams
 from gpyro.errors import DaemonError, UnknownObjectError
 from gpyro.util import make_guid
 
-__all__ = ["Method", "ObjBase", "Table", "build_table", "cancellable", "expose", "idempotent", "offload", "oneway"]
+__all__ = [
+    "DAEMON_ID", "Method", "ObjBase", "Table", "build_table", "cancellable", "expose", "idempotent", "offload",
+    "oneway",
+]  # fmt: skip
 
 F = TypeVar("F", bound=Callable[..., Any])
 T = TypeVar("T")
 
+#: The object that every daemon has for itself. Source: Pyro.constants.INTERNAL_DAEMON_GUID.
+DAEMON_ID = "c0000000011000001000000010000001"
 _MARK = "_gpyro_marks_"
 _BY_MODULES = frozenset(sys.stdlib_module_names) - {"__main__"}
 

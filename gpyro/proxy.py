@@ -14,7 +14,7 @@ from gpyro import hub, seams
 from gpyro._proxy.core import Core, run_callbacks
 from gpyro.configuration import Settings
 from gpyro.connection import METHOD, Connection, NotStarted
-from gpyro.errors import PyroError, TimeoutError, URIError
+from gpyro.errors import ConnectionDeniedError, PyroError, TimeoutError, URIError
 from gpyro.uri import PyroURI
 
 if TYPE_CHECKING:
@@ -66,7 +66,10 @@ class Adapter:
         """Connect again, at most `tries` times with `wait` seconds between.
 
         Raises:
-            TimeoutError: all tries failed. Source: Pyro 3 manual, chapter 7, "Automatic Rebinding".
+            TimeoutError: all tries failed.
+            ConnectionDeniedError: the identification is not accepted.
+
+        Source: Pyro 3 manual, chapter 7, "Automatic Rebinding".
         """
         for attempt in range(tries):
             self._core.release()
@@ -74,7 +77,9 @@ class Adapter:
             try:
                 self._core.connect()
                 return
-            except PyroError:
+            except PyroError as exc:
+                if isinstance(exc, ConnectionDeniedError) and exc.code == ConnectionDeniedError.SECURITY:
+                    raise  # It is there, and will say the same next time.
                 if attempt + 1 < tries:
                     hub.sleep(wait)
         raise TimeoutError(f"connection lost: {self._core.uri} could not be reached in {tries} tries")

@@ -20,6 +20,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from gpyro.auth import check_directory
 from gpyro.errors import ConfigurationError
 
 __all__ = ["CA_CERTIFICATE", "CA_KEY", "Authority", "Folder", "file_name_of"]
@@ -59,13 +60,11 @@ class Folder:
             self._descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
         except FileNotFoundError:
             raise ConfigurationError(f"there is no directory {path!r}; `gpyro certs init` makes it") from None
-        state = os.fstat(self._descriptor)
-        if state.st_uid != os.geteuid() or state.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        try:
+            check_directory(path, os.fstat(self._descriptor))
+        except ConfigurationError:
             os.close(self._descriptor)
-            raise ConfigurationError(
-                f"directory {path!r} has mode {stat.S_IMODE(state.st_mode):o} and belongs to user {state.st_uid}, "
-                f"so others could exchange the keys in it; `chmod 700` it, or take one of user {os.geteuid()}"
-            )
+            raise
 
     def __enter__(self) -> Folder:
         return self

@@ -51,12 +51,9 @@ def _read_rights(path: Path) -> Any:
     """Return the rights that a file gives.
 
     Raises:
-        ConfigurationError: it is not as it should be. OSError: it cannot be read.
+        ConfigurationError: it is not as it should be, others may change it, or it cannot be read.
     """
-    from gpyro.errors import ConfigurationError
+    from gpyro.auth import read_trusted
     from gpyro.naming import parse_rights
 
-    try:
-        return parse_rights(path.read_text("utf-8"), str(path))
-    except UnicodeDecodeError as exc:
-        raise ConfigurationError(f"{path} is no text: byte {exc.start} is not UTF-8; write it as UTF-8") from exc
+    return parse_rights(read_trusted(path), str(path))

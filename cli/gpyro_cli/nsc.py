@@ -33,6 +33,10 @@ class Contact:
         """
         from gpyro.naming import NameServerLocator
 
+        if isinstance(self.identification, list):
+            raise click.UsageError(
+                "--identification-file holds accounts, which are for servers; a caller has a passphrase or a key"
+            )
         return NameServerLocator(self.identification).getNS(self.host, self.port, bcaddr=self.bcaddr)
 
 

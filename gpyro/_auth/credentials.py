@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from gpyro._auth.accounts import passphrase_bytes
-from gpyro._auth.proofs import Key
+from gpyro._auth.proofs import Key, Verifier
 from gpyro._auth.validators import BasicSSLValidator, DefaultConnValidator, Means
 
 __all__ = ["Credentials"]
@@ -25,6 +25,8 @@ class Credentials:
         self.validator = validator
         self.ident = ident
         if ident is not None and self.means() is Means.LOGIN and not isinstance(ident, Key):
+            if isinstance(ident, (Verifier, list)):
+                raise TypeError("accounts are for servers; a caller has a passphrase or a key")
             passphrase_bytes(ident)
 
     def __repr__(self) -> str:

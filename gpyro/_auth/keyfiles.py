@@ -11,19 +11,18 @@ from __future__ import annotations
 import base64
 import binascii
 import os
-import stat
 
+from gpyro._auth.files import read_private
 from gpyro._auth.proofs import KEY_BYTES, MAX_ID_BYTES, Key, Verifier, check_id
 from gpyro.errors import ConfigurationError
 
-__all__ = ["KEY_WORD", "VERIFIER_WORD", "format_key", "format_verifier", "load_identification", "load_key",
-           "load_verifiers", "read_private", "write_private"]  # fmt: skip
+__all__ = [
+    "KEY_WORD", "VERIFIER_WORD", "format_key", "format_verifier", "load_identification", "load_key",
+    "load_verifiers",
+]  # fmt: skip
 
 KEY_WORD = "gpyro-key-1"
 VERIFIER_WORD = "gpyro-verifier-1"
-FILE_MODE = 0o600
-#: A line of a verifier is some 150 bytes; this is a file for 50,000 callers.
-MAX_FILE_BYTES = 8 * 1024 * 1024
 
 
 def format_key(key: Key) -> str:
@@ -85,59 +84,6 @@ def load_identification(path: str | os.PathLike[str]) -> str | Key | list[Verifi
         return rows[0]
     what = "holds only comments" if rows else "is empty"
     raise ConfigurationError(f"{os.fspath(path)!r} {what}; it should hold a passphrase or a key")
-
-
-def write_private(path: str | os.PathLike[str], text: str) -> None:
-    """Make a new file that only this user can read.
-
-    Raises:
-        ConfigurationError: it exists, or cannot be made.
-    """
-    try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, FILE_MODE)
-    except OSError as exc:
-        raise ConfigurationError(
-            f"{os.fspath(path)!r} cannot be made: {exc.strerror}; nothing is overwritten, choose another name"
-        ) from exc
-    with open(descriptor, "w") as file:
-        os.fchmod(descriptor, FILE_MODE)
-        file.write(text)
-
-
-def read_private(path: str | os.PathLike[str]) -> str:
-    """Return the text of a file that only this user, or root, may read and write.
-
-    Raises:
-        ConfigurationError: others may, or it cannot be read.
-    """
-    name = os.fspath(path)
-    try:
-        # Not blocking, so that a pipe in its place holds nobody up.
-        descriptor = os.open(name, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-        with open(descriptor, "rb") as file:
-            _check_owner(name, os.fstat(descriptor))
-            data = file.read(MAX_FILE_BYTES + 1)
-    except OSError as exc:
-        raise ConfigurationError(f"{name!r} cannot be read: {exc.strerror}") from exc
-    if len(data) > MAX_FILE_BYTES:
-        raise ConfigurationError(f"{name!r} is larger than {MAX_FILE_BYTES} bytes, which no file of keys is")
-    try:
-        return data.decode()
-    except UnicodeDecodeError as exc:
-        raise ConfigurationError(f"{name!r} is no text: {exc}") from exc
-
-
-def _check_owner(name: str, state: os.stat_result) -> None:
-    if not stat.S_ISREG(state.st_mode):
-        raise ConfigurationError(f"{name!r} is no plain file")
-    if state.st_uid not in (os.geteuid(), 0):
-        raise ConfigurationError(
-            f"{name!r} belongs to user {state.st_uid}; secrets are read from files of this user or root"
-        )
-    if state.st_mode & 0o077:
-        raise ConfigurationError(
-            f"{name!r} has mode {stat.S_IMODE(state.st_mode):04o}, so that others can read it; `chmod 600 {name}`"
-        )
 
 
 def _rows(text: str) -> list[str]:

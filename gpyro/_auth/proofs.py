@@ -24,6 +24,8 @@ from dataclasses import dataclass, field
 from hmac import compare_digest
 from typing import Any, Final, Union
 
+from gpyro._auth.sizes import SEAL_BYTES
+
 __all__ = [
     "KEY_BYTES", "MAX_ID_BYTES", "NONCE_BYTES", "PROOF_BYTES", "SALT_BYTES", "SEAL_BYTES", "Kdf", "Key", "Proof",
     "Seal", "Verifier", "build_transcript", "check_id", "check_proof", "make_verifier", "prove",
@@ -34,8 +36,6 @@ SALT_BYTES: Final = 16
 PROOF_BYTES: Final = 32
 #: Of a machine key; 128 bits would do without a KDF, these are 256.
 KEY_BYTES: Final = 32
-#: The MAC behind each frame: HMAC-SHA256 cut to half, as TLS's AEADs have it.
-SEAL_BYTES: Final = 16
 MAX_ID_BYTES: Final = 64
 
 #: Ids stand in files, logs and rules. A colon marks those that gpyro itself gives: `passphrase:1`.

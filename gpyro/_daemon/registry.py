@@ -9,12 +9,10 @@ from gpyro import hub
 from gpyro._connection.serving import attribute_access
 from gpyro.access import LET_IN, Rules
 from gpyro.errors import DaemonError, NamingError
-from gpyro.objects import Method, ObjBase, Table, build_table, unknown_object
+from gpyro.objects import DAEMON_ID, Method, ObjBase, Table, build_table, unknown_object
 
 __all__ = ["DAEMON_ID", "INTERNAL_NAME", "Entry", "Registry"]
 
-#: The object that every daemon has for itself. Source: Pyro.constants.INTERNAL_DAEMON_GUID.
-DAEMON_ID = "c0000000011000001000000010000001"
 #: The name that object has in `getRegistered()`. Source: Pyro 3.16, observed.
 INTERNAL_NAME = "__PYRO_Internal_Daemon"
 #: Requests whose methods are remembered by the bytes of their target, before the memory is begun anew.

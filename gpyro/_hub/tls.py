@@ -167,6 +167,8 @@ class TLSConfig:
             path = getattr(self, name)
             if path is not None:
                 _check_readable(name, path)
+        if self.certificate is not None:
+            _check_private(self.key or self.certificate)
         if self.ca is not None:
             _check_ca(self.ca)
 
@@ -257,6 +259,15 @@ def _check_readable(name: str, path: str) -> None:
             pass
     except OSError as exc:
         raise ConfigurationError(f"{name} is {path!r}, which cannot be read: {exc.strerror or exc}") from exc
+
+
+def _check_private(path: str) -> None:
+    """See that not everybody on this machine can read a private key; a group of servers may share one."""
+    from gpyro._auth.files import NO_OTHERS, check_file  # only where there is TLS
+
+    with open(path, "rb") as file:
+        if b"PRIVATE KEY-----" in file.read():
+            check_file(path, os.fstat(file.fileno()), NO_OTHERS)
 
 
 def _check_ca(path: str) -> None:

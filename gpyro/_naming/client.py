@@ -63,9 +63,13 @@ class NameServerProxy(Proxy):
 
     def __copy__(self) -> NameServerProxy:
         core = self.__dict__["_core"]
-        twin = type(self)(core.uri, core.identification, noconnect=1, config=core._settings)
-        twin._setTimeout(core.timeout)
+        twin = type(self)(core.uri, noconnect=1, config=core._settings)
+        core.hand_on(twin.__dict__["_core"])
         return twin
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Without a connection: who unpickles it has not asked for one.
+        return type(self), (str(self.__dict__["_core"].uri), None, 1)
 
     # -- objects
 

@@ -24,7 +24,7 @@ from gpyro.errors import (
     UnknownObjectError,
     URIError,
 )
-from gpyro.objects import Method, unknown_object
+from gpyro.objects import DAEMON_ID, Method, unknown_object
 from gpyro.uri import PyroURI
 from gpyro.wire.hello import Greeting
 from gpyro.wire.native import Frame, build_target
@@ -41,8 +41,6 @@ MAX_WAIT_SECONDS = 3600.0
 MAX_RESENDS = 2
 #: Times that a connection is begun anew because the proxy was released while it was being opened.
 MAX_RELEASES = 100
-#: The object that every daemon has for itself. Source: Pyro.constants.INTERNAL_DAEMON_GUID.
-DAEMON_ID = "c0000000011000001000000010000001"
 
 
 class CallerEnd:

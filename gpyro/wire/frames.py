@@ -10,6 +10,7 @@ import struct
 from collections.abc import Iterable, Sequence
 from typing import Final, Union
 
+from gpyro._auth.sizes import SEAL_BYTES
 from gpyro.errors import LocalProtocolError, RemoteProtocolError
 
 __all__ = [
@@ -40,8 +41,6 @@ __all__ = [
 
 Buffer = Union[bytes, bytearray, memoryview]
 
-#: The code behind a sealed frame. Source: gpyro.auth, HMAC-SHA256 cut to half.
-SEAL_BYTES: Final = 16
 #: Ours alone: Pyro 3 is 5, Pyro 4 is 46 to 48, Pyro 5 is 502. "G" and a counter.
 VERSION: Final = b"G\x01"
 PREFACE: Final = b"PYRO" + VERSION

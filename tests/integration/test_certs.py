@@ -133,7 +133,7 @@ def test_directory_that_others_may_change_is_refused(tmp_path: Path) -> None:
     (tmp_path / "open").chmod(0o777)
     ended = certs(tmp_path, "init", "open")
     assert ended.status == 1
-    assert "has mode 777" in ended.stderr and "chmod 700" in ended.stderr
+    assert "has mode 0777" in ended.stderr and "chmod 700" in ended.stderr
     assert os.listdir(tmp_path / "open") == []
 
 

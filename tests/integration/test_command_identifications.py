@@ -92,6 +92,27 @@ def test_two_keys_are_never_the_same(tmp_path: Path) -> None:
     assert len(secrets) == 3
 
 
+def test_keygen_makes_no_key_where_somebody_else_could_put_another(tmp_path: Path) -> None:
+    (tmp_path / "open").mkdir()
+    (tmp_path / "open").chmod(0o777)
+    assert "has mode 0777" in line_of(invoke("keygen", "press-4", "-o", str(tmp_path / "open" / "key")))
+    assert list((tmp_path / "open").iterdir()) == []
+
+
+def test_accounts_are_for_servers(port: int, files: Path) -> None:
+    result = nsc(port, "--identification-file", str(files / "accounts"), "ping")
+    assert result.exit_code == 2
+    assert "accounts, which are for servers" in result.stderr
+
+
+def test_rights_that_others_could_change_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "rights").write_text(":  *  lookup\n")
+    (tmp_path / "rights").chmod(0o666)
+    ended = run(["-m", "gpyro", "ns", "--rights", str(tmp_path / "rights")], make_environment(tmp_path))
+    assert ended.status == 1
+    assert "has mode 0666, so that others can change it" in ended.stderr
+
+
 @pytest.mark.parametrize("words", [["a b"], ["*"], ["passphrase:1"], [""], ["press-4", "-r", "*"]])
 def test_keygen_takes_no_id_that_could_be_mistaken(words: list[str], tmp_path: Path) -> None:
     result = invoke("keygen", *words, "-o", str(tmp_path / "key"))

@@ -388,6 +388,12 @@ def test_identification_never_travels_in_a_passed_proxy(server: Running) -> None
         proxy.use()
 
 
+def test_rebinding_stops_where_the_identification_is_not_accepted(server: Running) -> None:
+    proxy = identified(server, Thing(), "wrong")
+    with pytest.raises(ConnectionDeniedError, match="not accepted"):
+        proxy.adapter.rebindURI()
+
+
 def test_what_is_proved_is_asked_again_of_each_connection(server: Running) -> None:
     proxy = identified(server, Thing(), "one")
     proxy.who()

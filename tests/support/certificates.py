@@ -40,9 +40,9 @@ class Certificate:
         self.locked = folder / f"{name}-locked.key"
         plain = self.private_key_pem()
         self.pem.write_bytes(pem)
-        self.key.write_bytes(plain)
-        self.both.write_bytes(pem + plain)
-        self.locked.write_bytes(self._key_pem(serialization.BestAvailableEncryption(b"sesame")))
+        _write_private(self.key, plain)
+        _write_private(self.both, pem + plain)
+        _write_private(self.locked, self._key_pem(serialization.BestAvailableEncryption(b"sesame")))
 
     def private_key_pem(self) -> bytes:
         """Return the key without a password."""
@@ -52,6 +52,11 @@ class Certificate:
         return self.private_key.private_bytes(
             serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, encryption
         )
+
+
+def _write_private(path: Path, data: bytes) -> None:
+    path.touch(0o600)
+    path.write_bytes(data)
 
 
 class Authority:

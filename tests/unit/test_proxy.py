@@ -132,6 +132,16 @@ def test_functions_that_make_proxies_make_those_of_their_kind() -> None:
     assert type(uri.getAttrProxy()) is gpyro.AttrProxy
 
 
+def test_proxy_of_a_name_server_is_copied_and_pickled_without_a_connection() -> None:
+    proxy = gpyro.naming.NameServerProxy(URI, "secret", noconnect=1)
+    proxy._setOneway("ping")
+    twin = copy.copy(proxy).__dict__["_core"]
+    assert (twin.identification, twin.oneway) == ("secret", frozenset({"ping"}))
+    thawed = pickle.loads(pickle.dumps(proxy))
+    assert type(thawed) is gpyro.naming.NameServerProxy
+    assert thawed.__dict__["_core"].identification is None
+
+
 def test_identification_that_is_none_is_refused_and_changes_nothing() -> None:
     proxy = gpyro.Proxy(URI)
     proxy._setIdentification("secret")

@@ -208,6 +208,7 @@ def test_handshake_of_which_the_kernel_does_not_take_all_goes_on_when_it_does(tm
     """A long chain of certificates and a tiny buffer: nothing is queued that would carry the rest along."""
     made = authority().make("", *[f"host-{number}.example.com" for number in range(3000)], "localhost")
     chain = tmp_path / "chain.pem"
+    chain.touch(0o600)
     chain.write_bytes(made.both.read_bytes() + authority().pem.read_bytes())
     context = standard_client(authority().pem)
     with far_and_near(hub.TLSConfig(certificate=chain), prepare=shrink_buffers) as call:
@@ -569,6 +570,7 @@ def test_unix_sockets_take_no_tls(tmp_path: Path) -> None:
 def test_binding_is_the_digest_of_the_servers_certificate_on_both_sides(tmp_path: Path) -> None:
     made = authority().make("bound", "localhost")
     chain = tmp_path / "chain.pem"
+    chain.touch(0o600)
     chain.write_bytes(made.private_key_pem() + made.pem.read_bytes() + authority().pem.read_bytes())
     with far_and_near(hub.TLSConfig(certificate=chain)) as call:
         server, sock = call(connect_gpyro())

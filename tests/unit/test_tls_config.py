@@ -146,6 +146,7 @@ def test_config_of_pyros_settings_asks_for_certificates_on_both_sides(tmp_path: 
         hub.TLSConfig.from_settings(settings)
     folder.mkdir()
     made = authority().make("pyro", "localhost", client=True)
+    (folder / "host.pem").touch(0o600)
     (folder / "host.pem").write_bytes(made.both.read_bytes())
     (folder / "ca.pem").write_bytes(authority().pem.read_bytes())
     config = hub.TLSConfig.from_settings(settings)
@@ -155,3 +156,19 @@ def test_config_of_pyros_settings_asks_for_certificates_on_both_sides(tmp_path: 
         End(sock).stream.write(b"x")
         server.take(1)
         assert server.sock.peer_name() == sock.peer_name() == "pyro"
+
+
+@pytest.mark.parametrize(("mode", "taken"), [(0o600, True), (0o640, True), (0o644, False), (0o604, False)])
+def test_private_key_that_everybody_can_read_is_not_used(tmp_path: Path, mode: int, taken: bool) -> None:
+    made = authority().make("a daemon", "localhost")
+    for name, data in (("both", made.both), ("key", made.key)):
+        path = tmp_path / name
+        path.touch(0o600)
+        path.write_bytes(data.read_bytes())
+        path.chmod(mode)
+        config = {"certificate": path} if name == "both" else {"certificate": made.pem, "key": path}
+        if taken:
+            hub.TLSConfig(**config)
+        else:
+            with pytest.raises(ConfigurationError, match=rf"has mode {mode:04o}, so that others can read it"):
+                hub.TLSConfig(**config)
