@@ -32,6 +32,7 @@ class Tuning:
     turn_frames: int
     turn_bytes: int
     turn_seconds: float
+    max_pings_per_second: int
     keepalive: bool
     detailed_traceback: bool
 
@@ -58,6 +59,7 @@ class Tuning:
             turn_frames=settings.turn_frames,
             turn_bytes=settings.turn_bytes,
             turn_seconds=settings.turn_seconds,
+            max_pings_per_second=settings.max_pings_per_second,
             keepalive=bool(settings.sock_keepalive),
             detailed_traceback=bool(settings.detailed_traceback),
         )

@@ -269,6 +269,10 @@ class Machine:
         """Tell whether part of a frame or of a message in chunks is held."""
         return self._at < len(self._data) or self._large is not None or bool(self._messages)
 
+    def oldest_message(self) -> int | None:
+        """Return the id of the message in chunks that has been under way longest, None where none is."""
+        return next(iter(self._messages), None) if self._messages else None
+
     def has_frames(self) -> bool:
         """Tell whether `next_frames` would return at least one frame (or raise).
 

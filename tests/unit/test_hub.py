@@ -10,6 +10,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import gevent
@@ -261,6 +262,17 @@ def test_wheel_ticks_as_often_as_is_asked_for_and_then_rests() -> None:
     assert (often.ticks, seldom.ticks, never.ticks) == (3, 1, 0)
     assert not state.has_tickers()
     assert state._wheel_timer is None
+
+
+def test_clock_stands_while_the_hub_is_held(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 1000.0
+    monkeypatch.setattr("gpyro._hub.state.time", SimpleNamespace(monotonic=lambda: now))
+    state = HubState(gevent.get_hub(), False)
+    state.watch(Ticking(1, 1, 1, 0), 1)
+    for late in (0.0, 0.5, 60.0, 0.0):
+        now += 1.0 + late
+        state._turn_wheel()
+    assert (now, state.clock(), state.held) == (1064.5, 1004.5, 60.0)
 
 
 def test_tick_that_fails_leaves_the_others_alone(capfd: pytest.CaptureFixture[str]) -> None:
