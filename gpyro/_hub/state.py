@@ -243,9 +243,12 @@ class HubState:
         return bytearray(size)
 
     def give_buffer(self, buffer: bytearray) -> None:
-        """Take a lent buffer back."""
-        if len(buffer) <= KEPT_BUFFER_BYTES and len(self._buffers) < KEPT_BUFFERS:
-            self._buffers.append(buffer)
+        """Take a lent buffer back; the largest are kept."""
+        if len(buffer) > KEPT_BUFFER_BYTES:
+            return
+        self._buffers.append(buffer)
+        if len(self._buffers) > KEPT_BUFFERS:
+            del self._buffers[min(range(len(self._buffers)), key=lambda index: len(self._buffers[index]))]
 
     # -- the end ---------------------------------------------------------------------------------------------
 

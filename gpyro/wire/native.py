@@ -31,6 +31,8 @@ from typing import TYPE_CHECKING, Final, NoReturn
 
 from gpyro.errors import LocalProtocolError, RemoteProtocolError
 from gpyro.wire.frames import (
+    FIRST_LARGE_BYTES,
+    GROWTH,
     HEADER,
     HEADER_BYTES,
     LARGE_FRAME_BYTES,
@@ -243,6 +245,7 @@ class Machine:
         """Take what was read from the peer."""
         if self._large is not None:
             used = min(len(data), self._large_size - self._filled)
+            self._make_room(self._filled + used)
             self._large[self._filled : self._filled + used] = data[:used]
             self._filled += used
             data = data[used:]
@@ -256,6 +259,7 @@ class Machine:
         """Return where the next bytes belong while a large frame is under way, else None."""
         if self._large is None or self._filled == self._large_size:
             return None
+        self._make_room(self._filled + 1)
         self._reading_into = True
         return memoryview(self._large)[self._filled : self._large_size]
 
@@ -435,10 +439,22 @@ class Machine:
             self.recycle(owner)
 
     def _start_large(self, data: bytes, at: int, size: int) -> None:
-        self._large = self._take_buffer(size)
+        filled = len(data) - at
+        self._large = self._take_buffer(min(size, max(FIRST_LARGE_BYTES, GROWTH * filled)))
         self._large_size = size
-        self._filled = len(data) - at
-        memoryview(self._large)[: self._filled] = memoryview(data)[at:]
+        self._filled = filled
+        memoryview(self._large)[:filled] = memoryview(data)[at:]
+
+    def _make_room(self, size: int) -> None:
+        """Let the buffer of the large frame hold `size` bytes, growing with what has come."""
+        small = self._large
+        assert small is not None
+        if size <= len(small):
+            return
+        large = self._take_buffer(min(self._large_size, max(size, GROWTH * len(small))))
+        memoryview(large)[: self._filled] = memoryview(small)[: self._filled]
+        self._large = large
+        self.recycle(small)
 
     def _finish_large(self, frames: list[Frame]) -> None:
         owner = self._large
