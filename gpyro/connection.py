@@ -426,17 +426,26 @@ class Connection:
             return 0
         if self.machine.state not in (State.READY, State.LEAVING):
             seconds = self.tuning.handshake_timeout_seconds
-            if self.state.clock() - self._liveness.began < seconds:
+            left = seconds - (self.state.clock() - self._liveness.began)
+            if left > 0:
+                self._look_again(left)
                 return 1
             self._end(TimeoutError(
                 f"connection lost: {self.addr} did not answer the greeting within {seconds:g} s "
                 "(handshake_timeout_seconds)"
             ))  # fmt: skip
             return 0
-        wait, reason = self._liveness.look()
+        wait, reason, left = self._liveness.look()
+        if left is not None:
+            self._look_again(left)
         if reason:
             self._end(ConnectionClosedError(f"connection lost: {reason}"))
         return wait if self.closed_by is None else 0
+
+    def _look_again(self, seconds: float) -> None:
+        """Look when a time is over that ends before the wheel's next turn."""
+        if seconds < 1:
+            self.state.later(seconds + 0.001, self.tick)
 
     # -- the end ---------------------------------------------------------------------------------------------
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import time
 from typing import Any
 
@@ -37,6 +38,7 @@ class Callers:
         """End; returns the figures of each kind."""
         gevent.killall(self._greenlets)
         self._greenlets.clear()
+        gc.collect()
         return {kind: self._figures(kind) for kind in self._times}
 
     def _figures(self, kind: str) -> dict[str, Any]:
@@ -71,6 +73,7 @@ class Callers:
                 self._times[kind].append(time.perf_counter() - begun)
                 if answer != value:
                     self._failures[kind].append(f"{answer!r} in place of {value}")
-            if kind == "anew":
-                proxy._release()
+            finally:
+                if kind == "anew":
+                    proxy._release()
             gevent.sleep(pause)

@@ -27,11 +27,12 @@ PATIENCE_SECONDS = 40.0
 class Peer:
     """One socket; `first` is said at once, `rest` byte by byte."""
 
-    __slots__ = ("awaits", "closed", "first", "opened", "rest", "sock", "state")
+    __slots__ = ("awaits", "closed", "first", "opened", "rest", "sock", "spoken", "state")
 
     def __init__(self, state: str, port: int, object_id: str) -> None:
         self.state = state
         self.opened = self.closed = 0.0
+        self.spoken = False
         self.first, self.rest, self.awaits = b"", b"", False
         call = request(object_id, "echo", b"\x91\xc6\x00\x00\x10\x00" + bytes(4096))
         if state == "in HELLO":
@@ -118,6 +119,9 @@ class Dribble:
 
     def _say_one(self, peer: Peer) -> None:
         if peer.opened and not peer.awaits and peer.rest:
+            if peer.state == "in a header" and not peer.spoken:
+                # The frame begins now.
+                peer.spoken, peer.opened = True, time.monotonic()
             self._send(peer, peer.rest[:1])
             peer.rest = peer.rest[1:]
 

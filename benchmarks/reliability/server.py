@@ -54,7 +54,7 @@ class Watch:
     def left(self, connection: Any) -> None:
         since = self._entrance._waiting.get(connection)
         if since is not None:
-            self.longest = max(self.longest, time.monotonic() - since)
+            self.longest = max(self.longest, time.monotonic() - since[0])
         self._left(connection)
         self.sources = max(self.sources, len(self._entrance.sources))
 

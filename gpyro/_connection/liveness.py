@@ -101,18 +101,24 @@ class Liveness:
 
     # -- looked at -------------------------------------------------------------------------------------------
 
-    def look(self) -> tuple[int, str]:
-        """Return the seconds until the next look, and why the connection should end, empty if it should not."""
+    def look(self) -> tuple[int, str, float | None]:
+        """Return the seconds until the next look, and why the connection should end, empty if it should not.
+
+        The third is how long a frame that is not whole has yet, None where none is.
+        """
         tuning = self._connection.tuning
         now = self._connection.state.clock()
         # In whole seconds, as the wheel turns: 14.999 s of silence are 15.
         seconds = round(now - self._looked)
         self._looked += seconds
-        reason = self._look_at_input(seconds) or self._look_at_part(now) or self._look_at_output(seconds)
-        self._soon = self.part_since is not None
-        if self._soon:
-            return 1, reason
-        return min(TICK_SECONDS, max(int(tuning.heartbeat_seconds), 1)), reason
+        reason = self._look_at_input(seconds) or self._look_at_output(seconds)
+        left = self._time_for_part(now)
+        self._soon = left is not None
+        if left is None:
+            return min(TICK_SECONDS, max(int(tuning.heartbeat_seconds), 1)), reason, None
+        if left <= 0 and not reason:
+            reason = f"a frame from {self._connection.addr} is not whole in time (frame_timeout_seconds)"
+        return 1, reason, left
 
     def _look_at_input(self, seconds: int) -> str:
         connection = self._connection
@@ -130,18 +136,14 @@ class Liveness:
             self._look_at_idleness(seconds)
         return ""
 
-    def _look_at_part(self, now: float) -> str:
+    def _time_for_part(self, now: float) -> float | None:
         if self.part_since is None:
-            return ""
+            return None
         if self._connection.paused:
             # We do not read, so the peer cannot get on.
             self._restart_part(self._message)
-            return ""
-        taken = now - self.part_since
-        allowed = self._connection.tuning.frame_timeout_seconds
-        if taken <= allowed + (self.bytes_in - self._bytes_at_part) / MIN_BYTES_PER_SECOND:
-            return ""
-        return f"a frame from {self._connection.addr} is not whole after {taken:.1f} s (frame_timeout_seconds)"
+        brought = (self.bytes_in - self._bytes_at_part) / MIN_BYTES_PER_SECOND
+        return float(self._connection.tuning.frame_timeout_seconds + brought - (now - self.part_since))
 
     def _look_at_idleness(self, seconds: int) -> None:
         connection = self._connection

@@ -201,7 +201,8 @@ class Watched:
         self.message: int | None = None
         self.now = 1000.0
         #: Seconds until the next look, as the last one said.
-        self.wait = 5
+        self.wait = 5.0
+        self.left: float | None = None
         self.looks_soon = 0
         self.state = SimpleNamespace(
             clock=lambda: self.now, held=0.0, unwatch=lambda item: None, watch=self.watch
@@ -212,7 +213,7 @@ class Watched:
         self.handler = SimpleNamespace(idle_seconds=lambda: self.idle_limit)
         self.paused = False
         self.pings = 0
-        self.left: list[str] = []
+        self.reasons: list[str] = []
 
     def watch(self, item: object, seconds: int) -> None:
         self.looks_soon += 1
@@ -221,14 +222,14 @@ class Watched:
         self.pings += 1
 
     def leave(self, reason: str) -> None:
-        self.left.append(reason)
+        self.reasons.append(reason)
 
 
 def look(watched: Watched, liveness: Liveness, times: int) -> str:
     """Look so often and return the first reason to end."""
     for _ in range(times):
         watched.now += watched.wait
-        watched.wait, reason = liveness.look()
+        watched.wait, reason, watched.left = liveness.look()
         if reason:
             return reason
     return ""
@@ -264,7 +265,7 @@ def dribble(liveness: Liveness, fresh: bool = False, more: bool = False, count: 
     liveness.note_part(fresh, more)
 
 
-def test_frame_that_dribbles_in_is_given_up_within_a_second_of_its_time() -> None:
+def test_frame_that_dribbles_in_is_given_up_when_its_time_is_over() -> None:
     watched = Watched(runs=False, frame_timeout_seconds=10)
     liveness = Liveness(watched)
     look(watched, liveness, 4)
@@ -277,7 +278,9 @@ def test_frame_that_dribbles_in_is_given_up_within_a_second_of_its_time() -> Non
         dribble(liveness)
         assert watched.wait == 1
     assert watched.looks_soon == 1
-    assert "not whole after 11.0 s (frame_timeout_seconds)" in look(watched, liveness, 1)
+    assert watched.left is not None and 0 < watched.left < 0.01
+    watched.wait = 0.01
+    assert "not whole in time (frame_timeout_seconds)" in look(watched, liveness, 1)
 
 
 def test_frame_that_brings_enough_each_second_may_take_long() -> None:
@@ -308,14 +311,14 @@ def test_small_frames_between_the_chunks_of_a_message_do_not_make_it_younger() -
     liveness = Liveness(watched)
     watched.message, watched.wait = 7, 1
     dribble(liveness, fresh=True)
-    for _ in range(2):
-        assert look(watched, liveness, 1) == ""
-        dribble(liveness, fresh=True)
-        dribble(liveness, fresh=True, more=True)
+    assert look(watched, liveness, 1) == ""
+    dribble(liveness, fresh=True)
+    dribble(liveness, fresh=True, more=True)
+    watched.wait = 1.01
     assert "frame_timeout_seconds" in look(watched, liveness, 1)
     watched.message = 9
     dribble(liveness)
-    assert look(watched, liveness, 2) == ""
+    assert look(watched, liveness, 1) == ""
 
 
 def test_part_of_a_frame_does_not_grow_old_while_we_do_not_read() -> None:
@@ -326,7 +329,7 @@ def test_part_of_a_frame_does_not_grow_old_while_we_do_not_read() -> None:
     watched.paused = True
     assert look(watched, liveness, 10) == ""
     watched.paused = False
-    assert look(watched, liveness, 2) == ""
+    assert look(watched, liveness, 1) == ""
     assert "frame_timeout_seconds" in look(watched, liveness, 1)
 
 
@@ -378,10 +381,10 @@ def test_idle_connection_is_left_and_a_busy_one_is_not() -> None:
     liveness = Liveness(watched)
     watched.serving.running = {1: object()}
     look(watched, liveness, 20)
-    assert watched.left == []
+    assert watched.reasons == []
     watched.serving.running = {}
     look(watched, liveness, 20)
-    assert watched.left[0] == "idle"
+    assert watched.reasons[0] == "idle"
 
 
 def test_liveness_tells_what_it_saw() -> None:
