@@ -435,9 +435,9 @@ class Connection:
                 "(handshake_timeout_seconds)"
             ))  # fmt: skip
             return 0
-        wait, reason, left = self._liveness.look()
-        if left is not None:
-            self._look_again(left)
+        wait, reason, rest = self._liveness.look()
+        if rest is not None:
+            self._look_again(rest)
         if reason:
             self._end(ConnectionClosedError(f"connection lost: {reason}"))
         return wait if self.closed_by is None else 0

@@ -33,15 +33,17 @@ class Churn:
         jobs = [gevent.spawn(self._call_on, self._uris[2 if tls else 0], resets) for _ in range(callers)]
         gevent.joinall(jobs, raise_error=True)
         seconds = time.perf_counter() - begun
-        return {"done": self._done, "seconds": seconds, "failures": len(self._failures), "first": self._failures[:3]}
+        failures = self._failures
+        return {"done": self._done, "seconds": seconds, "failures": len(failures), "first": failures[:3]}
 
     def _call_on(self, uri: str, resets: float) -> None:
         while self._left > 0:
             self._left -= 1
+            number = self._left
             proxy = gpyro.Proxy(uri, tls=self._tls) if uri.startswith("PYROSSL") else gpyro.Proxy(uri)
             proxy._setIdentification(KEY)
             try:
-                if proxy.echo(self._left) != self._left:
+                if proxy.echo(number) != number:
                     raise ValueError("another answer")
                 if self._dice.random() < resets:
                     core = proxy.__dict__["_core"]

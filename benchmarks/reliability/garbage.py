@@ -32,7 +32,7 @@ def real_frames(object_id: str) -> list[bytes]:
     greeting = Greeting(fields={Field.AGENT: b"x", Field.NONCE: bytes(32)}).build()
     call = build_frame(FrameType.REQUEST, 0, 7, target, b"\x91\x01")
     frames = [
-        *([build_frame(kind, 0, 1, b"", greeting) for kind in (FrameType.HELLO, FrameType.WELCOME, FrameType.CHALLENGE)]),
+        *([build_frame(kind, body=greeting) for kind in (FrameType.HELLO, FrameType.WELCOME, FrameType.CHALLENGE)]),
         build_frame(FrameType.DENY, body=build_denial(3, "no")),
         build_frame(FrameType.PROOF, body=build_fields({Field.PROOF: bytes(32)})),
         build_frame(FrameType.REQUEST, 0, 1, target, b"\x91\x01"),

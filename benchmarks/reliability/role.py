@@ -1,7 +1,7 @@
 """The process at the other end: `python -m benchmarks.reliability.role ROLE JSON`.
 
-It speaks JSON lines as `benchmarks.worker` does: one that introduces it, then one for each line that it reads, which
-names a method and its arguments. It ends when its standard input does.
+It speaks JSON lines as `benchmarks.worker` does: one that introduces it, then one for each line that it reads,
+which names a method and its arguments. It ends when its standard input does.
 """
 
 from __future__ import annotations

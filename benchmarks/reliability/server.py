@@ -111,7 +111,9 @@ class Server:
             "connections": sum(len(daemon._service._connections) for daemon in self.daemons),
             "not_let_in": sum(len(daemon._service.entrance._waiting) for daemon in self.daemons),
             "closing": len(state.closing),
-            "sources_connected": sum(len(daemon._service.entrance.sources._connections) for daemon in self.daemons),
+            "sources_connected": sum(
+                len(daemon._service.entrance.sources._connections) for daemon in self.daemons
+            ),
             "resident_kib": resident_kib(),
             "peak_kib": resident_kib("VmHWM"),
             "executed": sum(target.executed for target in self.targets),

@@ -97,6 +97,9 @@ class Side(enum.Enum):
     CLIENT = "client"
     SERVER = "server"
 
+    # That of Enum is written in Python, and the tables below are asked at each step of each greeting.
+    __hash__ = object.__hash__
+
 
 class State(enum.Enum):
     """Where a connection stands."""
@@ -110,6 +113,8 @@ class State(enum.Enum):
     LEAVING = "leaving"
     CLOSED = "closed"
     FAILED = "failed"
+
+    __hash__ = object.__hash__  # as above
 
 
 _T = FrameType

@@ -11,7 +11,7 @@ import pytest
 
 import gpyro
 from gpyro._connection.liveness import PING_BURST, Liveness
-from gpyro.configuration import config
+from gpyro.configuration import Settings, config
 from gpyro.connection import NotStarted, Tuning
 from gpyro.errors import ConnectionDeniedError, RemoteProtocolError, TimeoutError
 from gpyro.wire.native import HEADER, Flag, FrameType, build_target
@@ -184,6 +184,18 @@ def test_closing_gently_sends_what_is_queued_first() -> None:
             proxy.note(bytes([number]) * 100_000)
         connection.close_gently()
         eventually(lambda: len(bench.noted) == 50)
+
+
+def test_tuning_is_read_once_for_the_same_settings_and_anew_when_one_is_assigned() -> None:
+    settings = Settings(max_in_flight=7)
+    first = Tuning.of(settings)
+    assert Tuning.of(settings) is first
+    settings.max_in_flight = 8
+    assert (first.max_in_flight, Tuning.of(settings).max_in_flight) == (7, 8)
+    frozen = settings.snapshot()
+    assert not Tuning.of(frozen).detailed_traceback
+    settings.detailed_traceback = True
+    assert Tuning.of(frozen).detailed_traceback
 
 
 # -- signs of life -------------------------------------------------------------------------------------------

@@ -246,7 +246,7 @@ def test_buffer_of_a_large_frame_grows_with_what_comes_and_the_outgrown_go_back(
     data, values = make_frame(1, 990_000, True)
     lender = Lender()
     machine = machine_in(Side.SERVER, State.READY, None, lender)
-    found = []
+    found: list[object] = []
     for at in range(0, len(data), 20_000):
         found += feed(machine, [data[at : at + 20_000]], into=into)
         held = sum(map(len, lender.out))
