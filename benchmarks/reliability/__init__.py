@@ -3,7 +3,6 @@
 Rooms, each importing only from those above it:
 
     report      what was counted, the figure to pass, what was measured; results to text (pure)
-    wire        a caller by hand: what it says in each state, and a login, on plain sockets
     server      the server under attack, and what it tells of itself
     callers     honest clients: one that keeps its connection, one that connects anew for each call
     garbage     R2: frames that are wrong
@@ -13,4 +12,6 @@ Rooms, each importing only from those above it:
     bombs       R24: messages that mean to cost more than they look
     role        the process at the other end: `python -m benchmarks.reliability.role`
     runs        one function for each figure: starts the processes, makes the table
+
+What a caller says by hand, and frames that are wrong, are the tests' own: tests/support/attackers.py.
 """

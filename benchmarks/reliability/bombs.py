@@ -7,10 +7,10 @@ import zlib
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from benchmarks.reliability.wire import Caller
 from gpyro._serializers.limits import Extension
 from gpyro.uri import PyroURI
 from gpyro.wire.frames import HEADER, FrameType, build_chunks, build_frame, build_target
+from tests.support.attackers import Caller
 
 __all__ = ["Bombs"]
 

@@ -9,8 +9,8 @@ from typing import Any
 import gevent
 
 import gpyro
-from benchmarks.reliability.wire import KEY
 from benchmarks.stats import percentile
+from tests.support.attackers import KEY
 
 __all__ = ["Callers"]
 

@@ -9,7 +9,7 @@ from typing import Any
 import gevent
 
 import gpyro
-from benchmarks.reliability.wire import KEY, RST
+from tests.support.attackers import KEY, RST
 
 __all__ = ["Churn"]
 

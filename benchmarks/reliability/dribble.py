@@ -8,11 +8,11 @@ import socket
 import time
 from typing import Any
 
-from benchmarks.reliability.wire import KEY, hello, login_hello, request
 from gpyro.uri import PyroURI
 from gpyro.wire.frames import HEADER, FrameType, build_frame
 from gpyro.wire.hello import Field, build_fields
 from gpyro.wire.login import ClientLogin
+from tests.support.attackers import KEY, hello, login_hello, request
 
 __all__ = ["STATES", "Dribble"]
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import gevent
 
-from benchmarks.reliability.wire import WRONG, Caller
 from gpyro.uri import PyroURI
+from tests.support.attackers import WRONG, Caller
 
 __all__ = ["Guessing"]
 

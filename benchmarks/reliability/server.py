@@ -13,9 +13,9 @@ import gevent
 import greenlet
 
 import gpyro
-from benchmarks.reliability.wire import KEY
 from gpyro import hub
 from gpyro.wire.native import State
+from tests.support.attackers import KEY
 
 __all__ = ["Server"]
 

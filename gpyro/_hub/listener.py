@@ -44,8 +44,8 @@ _close: Callable[[int], None] = monkey.get_original("os", "close")
 class Listener:
     """A listening socket on one hub; `on_accept(sock)` gets each connection, non-blocking.
 
-    `has_room(waiting)` is asked before each; while it says no, callers wait in the system's backlog, and `waiting()`
-    tells how many do.
+    `has_room(waiting)` is asked before each; while it says no, callers wait in the system's backlog, and
+    `waiting()` tells how many do.
 
     Resources: the owner closes it. Errors: a failing accept is logged and accepting goes on.
     """

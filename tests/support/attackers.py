@@ -1,8 +1,12 @@
-"""A caller by hand: what it says until it is let in, with or without a login."""
+"""Callers by hand: what one says until it is let in, with or without a login, and frames that are wrong.
+
+For the tests, which count what becomes of them, and for `python -m benchmarks.reliability`, which comes with more.
+"""
 
 from __future__ import annotations
 
 import errno
+import random
 import socket
 import struct
 from typing import Any
@@ -10,12 +14,21 @@ from typing import Any
 import gevent.socket
 
 from gpyro.auth import Key, Seal
-from gpyro.wire.frames import PREFACE, FrameType, build_frame, build_target
-from gpyro.wire.hello import Greeting, Mechanism
+from gpyro.wire.frames import (
+    HEADER,
+    PREFACE,
+    Annotation,
+    FrameType,
+    build_chunks,
+    build_extras,
+    build_frame,
+    build_target,
+)
+from gpyro.wire.hello import Field, Greeting, Mechanism, build_denial, build_fields
 from gpyro.wire.login import ClientLogin, raw_opening
 from gpyro.wire.native import Machine, Side
 
-__all__ = ["KEY", "WRONG", "Caller", "hello", "login_hello", "request"]
+__all__ = ["KEY", "WRONG", "Caller", "hello", "login_hello", "mutate", "real_frames", "request"]
 
 #: The one who may log in, whose verifier the server has, and one that only pretends.
 KEY = Key("bench", bytes(range(32)))
@@ -120,3 +133,52 @@ class Caller:
         if reset:
             self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RST)
         self.sock.close()
+
+
+# -- frames that are wrong -----------------------------------------------------------------------------------
+
+
+def real_frames(object_id: str) -> list[bytes]:
+    """Return a sound frame of every type, and each kind of content that one may have."""
+    target = build_target(object_id, "echo")
+    greeting = Greeting(fields={Field.AGENT: b"x", Field.NONCE: bytes(32)}).build()
+    call = build_frame(FrameType.REQUEST, 0, 7, target, b"\x91\x01")
+    frames = [
+        *(build_frame(kind, body=greeting) for kind in (FrameType.HELLO, FrameType.WELCOME, FrameType.CHALLENGE)),
+        build_frame(FrameType.DENY, body=build_denial(3, "no")),
+        build_frame(FrameType.PROOF, body=build_fields({Field.PROOF: bytes(32)})),
+        build_frame(FrameType.REQUEST, 0, 1, target, b"\x91\x01"),
+        build_frame(FrameType.ONEWAY, 0, 3, target, b"\x91\xa3abc"),
+        build_frame(FrameType.REQUEST, 0, 5, target, b"\x91\xc4\x03abc", build_extras(
+            {Annotation.DEADLINE: bytes((0, 0, 1, 0)), Annotation.TRACE: b"t" * 20}, [b"part", b""])),
+        *(build_frame(kind, 0, 9) for kind in (FrameType.REPLY, FrameType.ERROR, FrameType.CANCEL)),
+        *(build_frame(kind, 0, 9) for kind in (FrameType.PING, FrameType.PONG, FrameType.GOAWAY)),
+        *(build_frame(kind) for kind in (FrameType.STREAM_ITEM, FrameType.STREAM_END, FrameType.STREAM_CREDIT)),
+        *build_chunks(call, 7, 20),
+    ]  # fmt: skip
+    return [b"".join(frame) for frame in frames]
+
+
+def mutate(frame: bytes, dice: random.Random) -> bytes:
+    """Return the frame with something wrong: or untouched, which is wrong where it comes in the wrong state."""
+    data = bytearray(frame)
+    what = dice.randrange(8)
+    if what == 0:
+        for _ in range(dice.randint(1, 4)):
+            data[dice.randrange(len(data))] = dice.randrange(256)
+    elif what == 1:
+        del data[dice.randrange(1, len(data)) :]
+    elif what == 2:
+        at = dice.choice((1, 2, 3, 4, 8, 9, 10, 11, 12, 13, 14, 15))
+        data[at] ^= 1 << dice.randrange(8)
+    elif what == 3:
+        data[0] = dice.randrange(256)
+    elif what == 4:
+        at = dice.randrange(len(data))
+        data[at:at] = dice.randbytes(dice.randint(1, 40))
+    elif what == 5:
+        data = bytearray(dice.randbytes(dice.randint(1, 80)))
+    elif what == 6 and len(data) > HEADER.size:
+        # The lengths are right, and what they are of is not.
+        data[HEADER.size :] = dice.randbytes(len(data) - HEADER.size)
+    return bytes(data)
