@@ -64,7 +64,7 @@ class Garbage:
                 return
             burst = [mutate(dice.choice(alphabet), dice) for _ in range(dice.choice((1, 1, 1, 2, 5)))]
             if dice.random() < 0.1:
-                burst.append(request(place.objectID, "echo"))
+                burst.insert(dice.randrange(len(burst) + 1), request(place.objectID, "echo"))
             self._left -= len(burst)
             self.frames += len(burst)
             for frame in burst:

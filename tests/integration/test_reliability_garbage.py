@@ -71,7 +71,7 @@ class Attack:
         for _ in range(10):
             burst = [mutate(dice.choice(self._alphabet), dice) for _ in range(dice.choice((1, 1, 2, 5)))]
             if dice.random() < 0.2:
-                burst.append(request(self._object_id, "echo"))
+                burst.insert(dice.randrange(len(burst) + 1), request(self._object_id, "echo"))
             self.sent += len(burst)
             for frame in burst:
                 caller.send(frame)
