@@ -141,6 +141,19 @@ def test_login_that_goes_on_keeps_its_slot_while_those_who_say_nothing_lose_thei
             caller.close()
 
 
+def test_logins_that_do_not_go_on_lose_their_slots_too() -> None:
+    with guarded_daemon(max_unauthenticated=3, handshake_timeout_seconds=SECONDS) as (server, uri, _):
+        stuck = [Caller(server.port) for _ in range(3)]
+        for caller in stuck:
+            caller.be_challenged()
+        assert server.service.entrance._asking == 3
+        ends = server.connections
+        assert log_in_and_call(server, uri)
+        assert all("max_unauthenticated" in str(end.closed_by) for end in ends)
+        for caller in stuck:
+            caller.close()
+
+
 def test_frame_that_dribbles_ends_its_connection_and_no_other() -> None:
     with running_daemon(frame_timeout_seconds=0.3) as server:
         proxy = server.proxy(Bench())

@@ -426,6 +426,29 @@ def test_listener_without_descriptors_turns_callers_away_and_goes_on(caplog: pyt
         caller.close()
 
 
+def test_listener_tells_how_many_wait_while_its_owner_has_no_room() -> None:
+    sock = hub.listen_tcp("127.0.0.1", 0, 1, 10, True)
+    seen: list[int] = []
+    accepted: list[Any] = []
+    has_room = False
+
+    def look(waiting: Any) -> bool:
+        seen.append(waiting())
+        return has_room
+
+    listener = Listener(sock, hub.current_state(), accepted.append, look)
+    callers = [socket.create_connection(sock.getsockname()) for _ in range(3)]
+    wait_until(lambda: 3 in seen)
+    assert listener.is_resting() and accepted == []
+    has_room = True
+    wait_until(lambda: len(accepted) == 3)
+    assert listener.waiting() == 0
+    listener.close()
+    assert listener.waiting() == 0
+    for each in (*callers, *accepted):
+        each.close()
+
+
 def has_ended(sock: socket.socket) -> bool:
     try:
         return sock.recv(1) == b""
