@@ -498,6 +498,7 @@ class Connection:
             self.closed_by = ConnectionClosedError("connection lost: its thread or process has ended")
             self.machine.close()
             self.stream.close()
+            self.handler.connection_closed(self)
 
     def closed_error(self, maybe_executed: bool) -> Exception:
         """Make a fresh error for each caller: a shared one would collect everybody's traceback."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -11,11 +12,12 @@ from typing import Any
 import gevent
 import pytest
 
+import gpyro
 from gpyro.wire.frames import HEADER, FrameType, build_frame
 from gpyro.wire.hello import Field, build_fields
 from gpyro.wire.login import ClientLogin
 from tests.support.attackers import KEY, WRONG, Caller, login_hello, request
-from tests.support.servers import SECONDS, Bench, Running, eventually, running_daemon
+from tests.support.servers import SECONDS, Bench, Running, eventually, nothing_left, running_daemon
 
 T = FrameType
 
@@ -284,3 +286,25 @@ def test_table_of_failed_logins_is_bounded() -> None:
             assert guess(server.port, f"127.0.3.{number}") == "denied"
         assert len(server.service.entrance.sources) == 5
         assert log_in_and_call(server, uri)
+
+
+# -- the end -------------------------------------------------------------------------------------------------
+
+
+def test_counts_are_at_zero_when_the_thread_of_a_daemon_has_ended() -> None:
+    with nothing_left():
+        daemon = gpyro.Daemon(host="127.0.0.1", port=0, norange=True)
+        going = True
+        thread = threading.Thread(target=lambda: daemon.requestLoop(lambda: going, 0.01))
+        thread.start()
+        service = daemon._service
+        callers = [Caller(daemon.port) for _ in range(3)]
+        eventually(lambda: len(service._connections) == 3)
+        callers[0].greet()
+        going = False
+        thread.join(SECONDS)
+        assert not thread.is_alive()
+        assert not service._connections and not service.entrance._waiting
+        assert not service.entrance.sources._connections and not service.entrance.sources._unauthenticated
+        for caller in callers:
+            caller.close()
