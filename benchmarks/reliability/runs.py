@@ -284,8 +284,8 @@ def run_bombs(full: bool) -> Report:
             name = f"{prepared['name']}, {prepared['bytes'] / 1e6:.1f} MB"
             report.at_most(f"{name}: {outcome}: CPU", 1e3 * after["cpu"], 50.0, " ms")
             grown = (after["peak_kib"] - before["resident_kib"]) / MIB
-            # What the frame, or the message in chunks, may have by the shipped limits, and what it has.
-            limit = 4 if prepared["bytes"] <= 4 * 1024 * 1024 else min(prepared["bytes"] / 2**20, 256)
+            # What is larger travels in chunks: max_message_bytes and max_value_bytes as they are shipped.
+            limit = 4.0 if prepared["bytes"] <= 4 * 1024 * 1024 else 256.0
             report.at_most("  memory", grown, limit + 1.0, " MiB")
     return report
 

@@ -95,13 +95,12 @@ class Server:
             # The first round may run finalisers that make garbage of their own.
             for _ in range(3):
                 gc.collect()
-        now, cpu = time.monotonic(), time.process_time()
+        now = time.monotonic()
+        seconds, used = now - self._since, time.process_time() - self._cpu
         objects = gc.get_objects() if collect else []
-        seconds, self._since = now - self._since, now
-        used, self._cpu = cpu - self._cpu, cpu
         state = hub.current_state()
         idle = set(map(id, state._idle_workers))
-        return {
+        found = {
             "descriptors": len(os.listdir("/proc/self/fd")) - 1,
             "objects": len(objects),
             "greenlets": sum(
@@ -129,11 +128,17 @@ class Server:
             "seconds": seconds,
             "cpu": used,
         }  # fmt: skip
+        # To look at all that takes time, which is not what is looked at.
+        self._since, self._cpu = time.monotonic(), time.process_time()
+        return found
 
     def forget_peak(self) -> dict[str, Any]:
         """Let the peak of the resident memory begin at what it is now."""
+        gc.collect()
+        gevent.sleep(0.05)  # for the last caller to be let go of
+        gc.collect()
         Path("/proc/self/clear_refs").write_text("5")
-        return self.status()
+        return self.status(collect=False)
 
 
 def resident_kib(name: str = "VmRSS") -> int:
