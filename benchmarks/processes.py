@@ -22,16 +22,16 @@ class WorkerFailed(Exception):
 
 
 class WorkerProcess:
-    """One `python -m benchmarks.worker`, a context manager.
+    """One `python -m benchmarks.worker`, or another module that talks like it; a context manager.
 
     Who closes it: the `with` block, by ending its input and then by SIGKILL.
     A reply that does not come within its time raises WorkerFailed here.
     """
 
-    def __init__(self, *arguments: str) -> None:
+    def __init__(self, *arguments: str, module: str = "benchmarks.worker") -> None:
         self._errors: IO[bytes] = tempfile.TemporaryFile()
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "benchmarks.worker", *arguments],
+            [sys.executable, "-m", module, *arguments],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._errors,

@@ -69,7 +69,9 @@ class Settings(PyroItems, OwnItems):
         ConfigurationError: a value is not allowed; from `config` also: the environment or the file is wrong.
     """
 
-    __slots__ = ("_current_directory", "_frozen", "_notes", "_origins", "_parent", "_surroundings", "_values")
+    __slots__ = (
+        "_current_directory", "_frozen", "_notes", "_origins", "_parent", "_snapshot", "_surroundings", "_values",
+    )  # fmt: skip
 
     _values: dict[str, Any]
     _origins: dict[str, str]
@@ -78,6 +80,8 @@ class Settings(PyroItems, OwnItems):
     _frozen: bool
     _surroundings: Callable[[], Surroundings] | None
     _current_directory: str
+    #: The last plain snapshot, as long as nothing is assigned: each proxy takes one.
+    _snapshot: Settings | None
 
     def __init__(self, **values: object) -> None:
         self._begin(surroundings=nothing)
@@ -101,7 +105,7 @@ class Settings(PyroItems, OwnItems):
     ) -> None:
         fields: dict[str, object] = {
             "_values": {}, "_origins": {}, "_notes": [], "_parent": parent, "_frozen": frozen,
-            "_surroundings": surroundings, "_current_directory": current_directory,
+            "_surroundings": surroundings, "_current_directory": current_directory, "_snapshot": None,
         }  # fmt: skip
         for name, value in fields.items():
             object.__setattr__(self, name, value)
@@ -149,6 +153,7 @@ class Settings(PyroItems, OwnItems):
                 f"gpyro.config before the snapshot is taken, or give it to snapshot({item.name}=...)"
             )
         self._load()
+        object.__setattr__(self, "_snapshot", None)
         self._values[item.name] = item.check(value)
         self._origins[item.name] = "code"
 
@@ -175,6 +180,8 @@ class Settings(PyroItems, OwnItems):
         self._load()
         if self._frozen and not overrides:
             return self
+        if self._snapshot is not None and not overrides:
+            return self._snapshot
         copy = Settings.__new__(Settings)
         copy._begin(parent=self, frozen=True, current_directory=self._current_directory)
         for name, value in self._values.items():
@@ -187,6 +194,8 @@ class Settings(PyroItems, OwnItems):
             copy._values[name] = ITEMS[name].check(value)
             copy._origins[name] = "code"
         copy._check_pairs()
+        if not overrides:
+            object.__setattr__(self, "_snapshot", copy)
         return copy
 
     def _check_pairs(self) -> None:

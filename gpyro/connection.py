@@ -147,7 +147,7 @@ class Connection:
         self.stream.on_error = self._lost
         self.stream.on_drained = self._on_drained
         self.state.members.add(self)
-        self.state.watch(self, max(int(self.tuning.handshake_timeout_seconds), 1))
+        self.state.watch(self, 1)
         self.stream.start_reading()
 
     def __repr__(self) -> str:
@@ -363,7 +363,13 @@ class Connection:
             return
         if serving.requests:
             serving.work()
-        if serving.requests or len(frames) == limit or self.machine.has_frames():
+        more = False
+        if self.machine.is_mid_frame():
+            more = self.machine.has_frames()
+            self._liveness.note_part(bool(frames), more)
+        else:
+            self._liveness.part_since = None
+        if more or serving.requests or len(frames) == limit:
             self._go_on_later()
 
     def _go_on_later(self) -> None:
@@ -391,6 +397,7 @@ class Connection:
         kind, request_id = frame[0], frame[2]
         log.debug("< %s %s", FrameType(kind).name, self.addr)
         if kind == FrameType.PING:
+            self._liveness.count_ping()
             # Whoever asks and does not read gets no more answers, which would pile up here; what it reads next is
             # as good a sign of life.
             if not self.stream.is_congested():
@@ -415,15 +422,26 @@ class Connection:
             return 0
         if self.machine.state not in (State.READY, State.LEAVING):
             seconds = self.tuning.handshake_timeout_seconds
+            left = seconds - (self.state.clock() - self._liveness.began)
+            if left > 0:
+                self._look_again(left)
+                return 1
             self._end(TimeoutError(
                 f"connection lost: {self.addr} did not answer the greeting within {seconds:g} s "
                 "(handshake_timeout_seconds)"
             ))  # fmt: skip
             return 0
-        wait, reason = self._liveness.look()
+        wait, reason, rest = self._liveness.look()
+        if rest is not None:
+            self._look_again(rest)
         if reason:
             self._end(ConnectionClosedError(f"connection lost: {reason}"))
         return wait if self.closed_by is None else 0
+
+    def _look_again(self, seconds: float) -> None:
+        """Look when a time is over that ends before the wheel's next turn."""
+        if seconds < 1:
+            self.state.later(seconds + 0.001, self.tick)
 
     # -- the end ---------------------------------------------------------------------------------------------
 
@@ -478,6 +496,7 @@ class Connection:
             self.closed_by = ConnectionClosedError("connection lost: its thread or process has ended")
             self.machine.close()
             self.stream.close()
+            self.handler.connection_closed(self)
 
     def closed_error(self, maybe_executed: bool) -> Exception:
         """Make a fresh error for each caller: a shared one would collect everybody's traceback."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 
 from gpyro.configuration import Settings
@@ -32,12 +33,18 @@ class Tuning:
     turn_frames: int
     turn_bytes: int
     turn_seconds: float
+    max_pings_per_second: int
     keepalive: bool
     detailed_traceback: bool
 
     @classmethod
     def of(cls, settings: Settings) -> Tuning:
-        """Read them from a snapshot of the settings."""
+        """Read the settings as they are now."""
+        # That one is read live, so a snapshot may give another value next time.
+        return _kept(settings.snapshot(), settings.detailed_traceback)
+
+    @classmethod
+    def _read(cls, settings: Settings) -> Tuning:
         return cls(
             wire=WireLimits(settings.max_message_bytes, settings.max_value_bytes, settings.chunk_bytes),
             codec=CodecLimits(
@@ -58,6 +65,13 @@ class Tuning:
             turn_frames=settings.turn_frames,
             turn_bytes=settings.turn_bytes,
             turn_seconds=settings.turn_seconds,
+            max_pings_per_second=settings.max_pings_per_second,
             keepalive=bool(settings.sock_keepalive),
             detailed_traceback=bool(settings.detailed_traceback),
         )
+
+
+@functools.lru_cache(maxsize=16)
+def _kept(settings: Settings, detailed_traceback: bool) -> Tuning:
+    """Read a snapshot once, however many proxies are made with it."""
+    return Tuning._read(settings)

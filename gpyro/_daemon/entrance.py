@@ -6,7 +6,8 @@ round trip. It ends with the connection, which the handshake's deadline ends if 
 
 A flood of callers that say nothing meets `has_room`: the slots for those who are not known yet are few, and who
 has said nothing for a tenth of a second while others wait loses his. Who is in the middle of a login keeps his
-longer.
+longer. The more there are that wait, the sooner either goes, so that nobody waits long outside; but not before the
+loop has heard what he had to say.
 """
 
 from __future__ import annotations
@@ -33,6 +34,9 @@ __all__ = ["Entrance"]
 
 #: Seconds in which a caller has to say something, and to get on with its login, while others wait for its slot.
 SILENT_SECONDS, LOGIN_SECONDS = 0.1, 1.0
+#: Seconds in which all who wait outside should get a slot, by which patience shrinks; and the least patience, in
+#: seconds and turns of the loop: enough for a login on a busy machine, whose messages come a turn apart.
+QUEUE_SECONDS, LEAST_SECONDS, LEAST_TURNS = 0.05, 0.02, 4
 
 UNKNOWN = "security reasons: the identification was not accepted"
 OPEN = (
@@ -69,8 +73,8 @@ class Entrance:
         self._book: AccountBook | None = None
         #: Greenlets in which a validator is being asked.
         self._asking = 0
-        #: Who is not let in yet, with the time of arrival, oldest first.
-        self._waiting: dict[Connection, float] = {}
+        #: Who is not let in yet, with time and turn of the loop of the arrival, oldest first.
+        self._waiting: dict[Connection, tuple[float, int]] = {}
         self.sources = Sources(
             settings.max_failed_logins, settings.block_seconds, settings.max_sources,
             settings.max_connections_per_source, settings.max_unauthenticated_per_source,
@@ -81,20 +85,30 @@ class Entrance:
 
     # -- before a word is said -------------------------------------------------------------------------------
 
-    def has_room(self) -> bool:
-        """Tell whether one more may come in to say who it is; makes room for it where somebody dawdles."""
+    def has_room(self, waiting: Callable[[], int] = lambda: 0) -> bool:
+        """Tell whether one more may come in to say who it is; makes room for it where somebody dawdles.
+
+        Args:
+            waiting: returns how many wait outside.
+        """
         limit = self._settings.max_unauthenticated
-        if self._asking >= limit:
-            return False  # A validator that hangs must not gather greenlets of callers that have left.
-        if len(self._waiting) < limit:
-            return True
+        if len(self._waiting) >= limit:
+            self._end_dawdlers(limit, waiting())
+        # A validator that hangs must not gather greenlets of callers that have left.
+        return len(self._waiting) < limit and self._asking < limit
+
+    def _end_dawdlers(self, limit: int, waiting: int) -> None:
+        patience = max(limit * QUEUE_SECONDS / max(waiting, 1), LEAST_SECONDS)
+        silent, login = min(SILENT_SECONDS, patience), min(LOGIN_SECONDS, patience)
         now = time.monotonic()
-        for connection, since in list(self._waiting.items()):
-            if now - since > (SILENT_SECONDS if connection.peer is None else LOGIN_SECONDS):
+        for connection, (since, turn) in list(self._waiting.items()):
+            if now - since <= silent:
+                break
+            is_late = connection.peer is None or now - since > login
+            if is_late and connection.state.turns() - turn >= LEAST_TURNS:
                 connection.close(ConnectionClosedError(
                     f"connection lost: {limit} callers are not let in yet (max_unauthenticated); this one dawdled"
                 ))  # fmt: skip
-        return len(self._waiting) < limit
 
     def turns_away(self, host: str) -> bool:
         """Tell whether a connection from there is closed without a word."""
@@ -105,7 +119,7 @@ class Entrance:
 
     def arrived(self, connection: Connection) -> None:
         """A connection has begun."""
-        self._waiting[connection] = time.monotonic()
+        self._waiting[connection] = time.monotonic(), connection.state.turns()
         self.sources.arrived(_host(connection))
 
     def left(self, connection: Connection) -> None:

@@ -148,7 +148,8 @@ class Service:
         if connection in self._connections:
             self._connections.discard(connection)
             self.entrance.left(connection)
-        if self.ended:
+        # Where its thread has ended, or this is a forked child, nobody waits any more who could be woken.
+        if self.ended and not connection.state.ended and os.getpid() == self._pid:
             self._signal.set()
 
     def idle_seconds(self) -> float:

@@ -10,6 +10,8 @@ from __future__ import annotations
 import errno
 import logging
 import os
+import socket as _socket
+import sys
 import time
 from collections.abc import Callable
 from typing import Any
@@ -22,11 +24,13 @@ from gpyro._hub.state import HubState, Timer
 __all__ = ["Listener"]
 
 #: Connections taken in one loop turn, so that a storm of them does not hold up calls.
-ACCEPTS_PER_TURN = 64
+ACCEPTS_PER_TURN = 16
 #: Seconds without accepting after the descriptors ran out.
 PAUSE_SECONDS = 0.2
 #: Seconds without accepting while the owner has no room for one more.
-FULL_SECONDS = 0.02
+FULL_SECONDS = 0.005
+#: Where Linux's struct tcp_info has how many wait to be accepted, for a socket that listens (tcpi_unacked).
+TCP_INFO_WAITING_AT, TCP_INFO_BYTES = 24, 104
 #: Seconds between two log lines about that.
 LOG_SECONDS = 10.0
 
@@ -40,14 +44,15 @@ _close: Callable[[int], None] = monkey.get_original("os", "close")
 class Listener:
     """A listening socket on one hub; `on_accept(sock)` gets each connection, non-blocking.
 
-    `has_room()` is asked before each; while it says no, callers wait in the system's backlog.
+    `has_room(waiting)` is asked before each; while it says no, callers wait in the system's backlog, and
+    `waiting()` tells how many do.
 
     Resources: the owner closes it. Errors: a failing accept is logged and accepting goes on.
     """
 
     def __init__(
         self, sock: Any, state: HubState, on_accept: Callable[[Any], object],
-        has_room: Callable[[], bool] = lambda: True,
+        has_room: Callable[[Callable[[], int]], bool] = lambda waiting: True,
     ) -> None:  # fmt: skip
         self._sock = sock
         self._state = state
@@ -81,7 +86,7 @@ class Listener:
         for _ in range(ACCEPTS_PER_TURN):
             if self._sock is None:
                 return
-            if not self._has_room():
+            if not self._has_room(self.waiting):
                 self._rest(FULL_SECONDS)
                 return
             if not self._accept_one():
@@ -124,6 +129,16 @@ class Listener:
             pass  # Nobody waits any more, or something else has taken the place of the reserve.
         self._reserve = _open_reserve()
         self._rest(PAUSE_SECONDS)
+
+    def waiting(self) -> int:
+        """Return how many wait to be accepted; 0 where the system does not tell."""
+        if self._sock is None or self._sock.family == _socket.AF_UNIX or not sys.platform.startswith("linux"):
+            return 0
+        try:
+            info = self._sock.getsockopt(_socket.IPPROTO_TCP, _socket.TCP_INFO, TCP_INFO_BYTES)
+        except OSError:
+            return 0
+        return int.from_bytes(info[TCP_INFO_WAITING_AT : TCP_INFO_WAITING_AT + 4], sys.byteorder)
 
     def is_resting(self) -> bool:
         """Tell whether a timer has to come before the next connection is taken."""

@@ -28,6 +28,8 @@ __all__ = [
 
 #: Slots of the wheel: a bit more than a minute at one tick a second; longer waits go round.
 WHEEL_SLOTS = 64
+#: A turn of the wheel that comes later than this, in seconds, was held up; nobody could be heard meanwhile.
+HELD_SECONDS = 1.0
 #: Large receive buffers kept for reuse per thread, and the size above which one is not kept.
 KEPT_BUFFERS = 4
 KEPT_BUFFER_BYTES = 4 * 1024 * 1024
@@ -119,6 +121,9 @@ class HubState:
         self._at = 0
         self._scheduled = 0
         self._wheel_timer: Any = None
+        self._turned = 0.0
+        #: Seconds in which this hub was held and heard nobody, as far as the wheel noticed.
+        self.held = 0.0
         self._buffers: list[bytearray] = []
         _states.add(self)
 
@@ -180,6 +185,7 @@ class HubState:
         self._scheduled += 1
         if self._wheel_timer is None:
             # Not counted by the loop: a program with nothing else to do may end.
+            self._turned = time.monotonic()
             self._wheel_timer = self.loop.timer(1.0, 1.0, ref=False)
             self._wheel_timer.start(self._turn_wheel, update=True)
 
@@ -195,7 +201,19 @@ class HubState:
         """Tell whether anything is on the wheel; safe from any thread."""
         return self._scheduled > 0
 
+    def clock(self) -> float:
+        """Return the monotonic clock less `held`.
+
+        A peer whose time is measured by it is not blamed for a method that blocks, or a hub that nobody runs.
+        """
+        return time.monotonic() - self.held
+
     def _turn_wheel(self) -> None:
+        now = time.monotonic()
+        late = now - self._turned - 1.0
+        self._turned = now
+        if late > HELD_SECONDS:
+            self.held += late
         self._at = (self._at + 1) % WHEEL_SLOTS
         due = self._slots[self._at]
         if due:
@@ -225,9 +243,12 @@ class HubState:
         return bytearray(size)
 
     def give_buffer(self, buffer: bytearray) -> None:
-        """Take a lent buffer back."""
-        if len(buffer) <= KEPT_BUFFER_BYTES and len(self._buffers) < KEPT_BUFFERS:
-            self._buffers.append(buffer)
+        """Take a lent buffer back; the largest are kept."""
+        if len(buffer) > KEPT_BUFFER_BYTES:
+            return
+        self._buffers.append(buffer)
+        if len(self._buffers) > KEPT_BUFFERS:
+            del self._buffers[min(range(len(self._buffers)), key=lambda index: len(self._buffers[index]))]
 
     # -- the end ---------------------------------------------------------------------------------------------
 

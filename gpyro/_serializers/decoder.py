@@ -20,7 +20,7 @@ from .encoder import keep_interrupt
 from .keys import comparisons
 from .limits import Buffers, CodecLimits, Deferred, Extension, References, Unpacker, describe
 from .registry import BY_NAME, misfit
-from .scan import items_of, nesting_of, unpackb
+from .scan import NATIVE_NESTING, items_of, nesting_of, unpackb
 from .standard import DECODERS, broken, decodes
 
 __all__ = ["FAST_BYTES", "Reading", "count_body", "fast_hook"]
@@ -31,8 +31,6 @@ Hook = Callable[[int, bytes], Any]
 FAST_BYTES = 4096
 #: Arrays and maps inside each other, over all extensions: the same bound for longer bodies.
 _MAX_NESTING = 4096
-#: ormsgpack's own bound for one payload.
-_NATIVE_NESTING = 1024
 #: ormsgpack copies the payload of each extension, so one inside another 64 times over is 64 copies at once. As
 #: much is always allowed: 64 copies of 1 MB.
 _FREE_COPY_BYTES = 64 * 1024 * 1024
@@ -262,7 +260,7 @@ class Reading:
 
     def _enter(self, data: bytes | bytearray | memoryview) -> None:
         """Add to the account how deep `data` may nest, by its length as long as that suffices."""
-        bound = min(len(data), _NATIVE_NESTING)
+        bound = min(len(data), NATIVE_NESTING)
         self._open.append(data)
         self._copied += len(data)
         self._bounds.append(bound)

@@ -14,6 +14,8 @@ from gpyro._auth.sizes import SEAL_BYTES
 from gpyro.errors import LocalProtocolError, RemoteProtocolError
 
 __all__ = [
+    "FIRST_LARGE_BYTES",
+    "GROWTH",
     "HEADER",
     "HEADER_BYTES",
     "LARGE_FRAME_BYTES",
@@ -54,6 +56,10 @@ MAX_HANDSHAKE_BYTES: Final = 512
 MAX_TARGET_BYTES: Final = 2 + 255 + 255
 #: A frame above this is received into a buffer of its own instead of being cut out of what was read.
 LARGE_FRAME_BYTES: Final = 32 * 1024
+#: A buffer has this much when a large frame begins, and GROWTH times as much whenever that is full: who only says
+#: that its frame is large makes nobody hold the memory for it. A buffer that was used before comes as it is.
+FIRST_LARGE_BYTES: Final = 64 * 1024
+GROWTH: Final = 4
 #: Messages in chunks that one side may have open at once on a connection.
 MAX_OPEN_MESSAGES: Final = 16
 #: Out-of-band parts of one message; each costs 4 bytes of table, and the limit keeps that table small.

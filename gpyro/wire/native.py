@@ -31,6 +31,8 @@ from typing import TYPE_CHECKING, Final, NoReturn
 
 from gpyro.errors import LocalProtocolError, RemoteProtocolError
 from gpyro.wire.frames import (
+    FIRST_LARGE_BYTES,
+    GROWTH,
     HEADER,
     HEADER_BYTES,
     LARGE_FRAME_BYTES,
@@ -95,6 +97,9 @@ class Side(enum.Enum):
     CLIENT = "client"
     SERVER = "server"
 
+    # That of Enum is written in Python, and the tables below are asked at each step of each greeting.
+    __hash__ = object.__hash__
+
 
 class State(enum.Enum):
     """Where a connection stands."""
@@ -108,6 +113,8 @@ class State(enum.Enum):
     LEAVING = "leaving"
     CLOSED = "closed"
     FAILED = "failed"
+
+    __hash__ = object.__hash__  # as above
 
 
 _T = FrameType
@@ -247,6 +254,7 @@ class Machine:
         """Take what was read from the peer."""
         if self._large is not None:
             used = min(len(data), self._large_size - self._filled)
+            self._make_room(self._filled + used)
             self._large[self._filled : self._filled + used] = data[:used]
             self._filled += used
             data = data[used:]
@@ -260,6 +268,7 @@ class Machine:
         """Return where the next bytes belong while a large frame is under way, else None."""
         if self._large is None or self._filled == self._large_size:
             return None
+        self._make_room(self._filled + 1)
         self._reading_into = True
         return memoryview(self._large)[self._filled : self._large_size]
 
@@ -272,6 +281,10 @@ class Machine:
     def is_mid_frame(self) -> bool:
         """Tell whether part of a frame or of a message in chunks is held."""
         return self._at < len(self._data) or self._large is not None or bool(self._messages)
+
+    def oldest_message(self) -> int | None:
+        """Return the id of the message in chunks that has been under way longest, None where none is."""
+        return next(iter(self._messages), None) if self._messages else None
 
     def has_frames(self) -> bool:
         """Tell whether `next_frames` would return at least one frame (or raise).
@@ -435,10 +448,22 @@ class Machine:
             self.recycle(owner)
 
     def _start_large(self, data: bytes, at: int, size: int) -> None:
-        self._large = self._take_buffer(size)
+        filled = len(data) - at
+        self._large = self._take_buffer(min(size, max(FIRST_LARGE_BYTES, GROWTH * filled)))
         self._large_size = size
-        self._filled = len(data) - at
-        memoryview(self._large)[: self._filled] = memoryview(data)[at:]
+        self._filled = filled
+        memoryview(self._large)[:filled] = memoryview(data)[at:]
+
+    def _make_room(self, size: int) -> None:
+        """Let the buffer of the large frame hold `size` bytes, growing with what has come."""
+        small = self._large
+        assert small is not None
+        if size <= len(small):
+            return
+        large = self._take_buffer(min(self._large_size, max(size, GROWTH * len(small))))
+        memoryview(large)[: self._filled] = memoryview(small)[: self._filled]
+        self._large = large
+        self.recycle(small)
 
     def _finish_large(self, frames: list[Frame]) -> None:
         owner = self._large

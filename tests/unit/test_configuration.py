@@ -570,3 +570,13 @@ def test_config_is_the_mutable_settings_of_the_process() -> None:
     kinds = {type(item) for item in ITEMS.values()}
     paths = (FilePath, StoragePath, CertificateFile, KeyFile)
     assert kinds == {Whole, Seconds, Flag, Text, OptionalText, GroupName, *paths}
+
+
+def test_plain_snapshot_is_made_once_until_something_is_assigned() -> None:
+    settings = Settings(port=7800)
+    first = settings.snapshot()
+    assert settings.snapshot() is first
+    assert settings.snapshot(port=7801) is not first
+    assert settings.snapshot() is first
+    settings.port = 7802
+    assert (first.port, settings.snapshot().port) == (7800, 7802)

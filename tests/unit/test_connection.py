@@ -10,8 +10,8 @@ import gevent
 import pytest
 
 import gpyro
-from gpyro._connection.liveness import Liveness
-from gpyro.configuration import config
+from gpyro._connection.liveness import PING_BURST, Liveness
+from gpyro.configuration import Settings, config
 from gpyro.connection import NotStarted, Tuning
 from gpyro.errors import ConnectionDeniedError, RemoteProtocolError, TimeoutError
 from gpyro.wire.native import HEADER, Flag, FrameType, build_target
@@ -186,6 +186,18 @@ def test_closing_gently_sends_what_is_queued_first() -> None:
         eventually(lambda: len(bench.noted) == 50)
 
 
+def test_tuning_is_read_once_for_the_same_settings_and_anew_when_one_is_assigned() -> None:
+    settings = Settings(max_in_flight=7)
+    first = Tuning.of(settings)
+    assert Tuning.of(settings) is first
+    settings.max_in_flight = 8
+    assert (first.max_in_flight, Tuning.of(settings).max_in_flight) == (7, 8)
+    frozen = settings.snapshot()
+    assert not Tuning.of(frozen).detailed_traceback
+    settings.detailed_traceback = True
+    assert Tuning.of(frozen).detailed_traceback
+
+
 # -- signs of life -------------------------------------------------------------------------------------------
 
 
@@ -193,31 +205,43 @@ class Watched:
     """What `Liveness` looks at of a connection."""
 
     def __init__(self, runs: bool = True, **items: Any) -> None:
-        self.mid_frame = False
         self.idle_limit = 0.0
         self.tuning = Tuning.of(config.snapshot(**items))
         self.addr = "the peer"
         self.peer = SimpleNamespace(runs=runs)
-        self.machine = SimpleNamespace(is_mid_frame=lambda: self.mid_frame)
+        self.machine = SimpleNamespace(oldest_message=lambda: self.message)
+        self.message: int | None = None
+        self.now = 1000.0
+        #: Seconds until the next look, as the last one said.
+        self.wait = 5.0
+        self.left: float | None = None
+        self.looks_soon = 0
+        self.state = SimpleNamespace(
+            clock=lambda: self.now, held=0.0, unwatch=lambda item: None, watch=self.watch
+        )
         self.stream = SimpleNamespace(out=[], out_bytes=0, progress=0)
         self.serving = SimpleNamespace(served=0, running={})
         self.calls = SimpleNamespace(pending={})
         self.handler = SimpleNamespace(idle_seconds=lambda: self.idle_limit)
         self.paused = False
         self.pings = 0
-        self.left: list[str] = []
+        self.reasons: list[str] = []
+
+    def watch(self, item: object, seconds: int) -> None:
+        self.looks_soon += 1
 
     def ping(self) -> None:
         self.pings += 1
 
     def leave(self, reason: str) -> None:
-        self.left.append(reason)
+        self.reasons.append(reason)
 
 
 def look(watched: Watched, liveness: Liveness, times: int) -> str:
     """Look so often and return the first reason to end."""
     for _ in range(times):
-        _, reason = liveness.look()
+        watched.now += watched.wait
+        watched.wait, reason, watched.left = liveness.look()
         if reason:
             return reason
     return ""
@@ -235,7 +259,7 @@ def test_peer_that_says_anything_lives() -> None:
     watched = Watched(heartbeat_seconds=10, liveness_seconds=30)
     liveness = Liveness(watched)
     for _ in range(20):
-        liveness.bytes_in = 16
+        liveness.bytes_in += 16
         assert look(watched, liveness, 1) == ""
     assert watched.pings == 0
 
@@ -247,13 +271,111 @@ def test_peer_that_cannot_answer_or_need_not_is_left_in_peace(items: dict[str, A
     assert watched.pings == 0
 
 
-def test_frame_that_dribbles_in_is_given_up_unless_we_do_not_read() -> None:
+def dribble(liveness: Liveness, fresh: bool = False, more: bool = False, count: int = 1) -> None:
+    """A turn that leaves part of a frame over."""
+    liveness.bytes_in += count
+    liveness.note_part(fresh, more)
+
+
+def test_frame_that_dribbles_in_is_given_up_when_its_time_is_over() -> None:
     watched = Watched(runs=False, frame_timeout_seconds=10)
     liveness = Liveness(watched)
-    watched.mid_frame = watched.paused = True
+    look(watched, liveness, 4)
+    watched.now += 2.5
+    dribble(liveness)
+    assert watched.looks_soon == 1
+    watched.wait = 1
+    for _ in range(10):
+        assert look(watched, liveness, 1) == ""
+        dribble(liveness)
+        assert watched.wait == 1
+    assert watched.looks_soon == 1
+    assert watched.left is not None and 0 < watched.left < 0.01
+    watched.wait = 0.01
+    assert "not whole in time (frame_timeout_seconds)" in look(watched, liveness, 1)
+
+
+def test_frame_that_brings_enough_each_second_may_take_long() -> None:
+    watched = Watched(runs=False, frame_timeout_seconds=10)
+    liveness = Liveness(watched)
+    watched.wait = 1
+    dribble(liveness)
+    for _ in range(60):
+        assert look(watched, liveness, 1) == ""
+        dribble(liveness, count=64 * 1024)
+    assert "frame_timeout_seconds" in look(watched, liveness, 12)
+
+
+def test_frames_that_follow_each_other_have_each_their_own_time() -> None:
+    watched = Watched(runs=False, frame_timeout_seconds=2)
+    liveness = Liveness(watched)
+    watched.wait = 1
+    for _ in range(20):
+        dribble(liveness, fresh=True)
+        assert look(watched, liveness, 1) == ""
+    dribble(liveness, fresh=True, more=True)
+    assert liveness.part_since is None
+    assert look(watched, liveness, 20) == ""
+
+
+def test_small_frames_between_the_chunks_of_a_message_do_not_make_it_younger() -> None:
+    watched = Watched(runs=False, frame_timeout_seconds=2)
+    liveness = Liveness(watched)
+    watched.message, watched.wait = 7, 1
+    dribble(liveness, fresh=True)
+    assert look(watched, liveness, 1) == ""
+    dribble(liveness, fresh=True)
+    dribble(liveness, fresh=True, more=True)
+    watched.wait = 1.01
+    assert "frame_timeout_seconds" in look(watched, liveness, 1)
+    watched.message = 9
+    dribble(liveness)
+    assert look(watched, liveness, 1) == ""
+
+
+def test_part_of_a_frame_does_not_grow_old_while_we_do_not_read() -> None:
+    watched = Watched(runs=False, frame_timeout_seconds=2)
+    liveness = Liveness(watched)
+    watched.wait = 1
+    dribble(liveness)
+    watched.paused = True
     assert look(watched, liveness, 10) == ""
     watched.paused = False
-    assert "frame_timeout_seconds" in look(watched, liveness, 5)
+    assert look(watched, liveness, 1) == ""
+    assert "frame_timeout_seconds" in look(watched, liveness, 1)
+
+
+def test_pings_up_to_the_burst_and_the_rate_are_answered_and_more_are_too_many() -> None:
+    watched = Watched(max_pings_per_second=2)
+    liveness = Liveness(watched)
+    for _ in range(PING_BURST):
+        liveness.count_ping()
+    for _ in range(100):
+        watched.now += 1
+        liveness.count_ping()
+        liveness.count_ping()
+    with pytest.raises(RemoteProtocolError, match=r"max_pings_per_second"):
+        for _ in range(100):
+            liveness.count_ping()
+
+
+def test_pings_that_wait_while_nobody_reads_are_not_too_many() -> None:
+    watched = Watched()
+    liveness = Liveness(watched)
+    watched.state.held += 45
+    for _ in range(45 + PING_BURST):
+        liveness.count_ping()
+    with pytest.raises(RemoteProtocolError):
+        liveness.count_ping()
+
+
+def test_peer_that_was_long_quiet_may_not_flood() -> None:
+    watched = Watched()
+    liveness = Liveness(watched)
+    watched.now += 100_000
+    with pytest.raises(RemoteProtocolError):
+        for _ in range(100):
+            liveness.count_ping()
 
 
 def test_peer_that_takes_nothing_is_given_up() -> None:
@@ -271,10 +393,10 @@ def test_idle_connection_is_left_and_a_busy_one_is_not() -> None:
     liveness = Liveness(watched)
     watched.serving.running = {1: object()}
     look(watched, liveness, 20)
-    assert watched.left == []
+    assert watched.reasons == []
     watched.serving.running = {}
     look(watched, liveness, 20)
-    assert watched.left[0] == "idle"
+    assert watched.reasons[0] == "idle"
 
 
 def test_liveness_tells_what_it_saw() -> None:

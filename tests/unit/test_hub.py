@@ -10,6 +10,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import gevent
@@ -263,6 +264,17 @@ def test_wheel_ticks_as_often_as_is_asked_for_and_then_rests() -> None:
     assert state._wheel_timer is None
 
 
+def test_clock_stands_while_the_hub_is_held(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 1000.0
+    monkeypatch.setattr("gpyro._hub.state.time", SimpleNamespace(monotonic=lambda: now))
+    state = HubState(gevent.get_hub(), False)
+    state.watch(Ticking(1, 1, 1, 0), 1)
+    for late in (0.0, 0.5, 60.0, 0.0):
+        now += 1.0 + late
+        state._turn_wheel()
+    assert (now, state.clock(), state.held) == (1064.5, 1004.5, 60.0)
+
+
 def test_tick_that_fails_leaves_the_others_alone(capfd: pytest.CaptureFixture[str]) -> None:
     state = HubState(gevent.get_hub(), False)
     broken, sound = Ticking(), Ticking(0)
@@ -412,6 +424,29 @@ def test_listener_without_descriptors_turns_callers_away_and_goes_on(caplog: pyt
     assert repr(listener) == "<Listener closed>"
     for caller in (*callers, *accepted):
         caller.close()
+
+
+def test_listener_tells_how_many_wait_while_its_owner_has_no_room() -> None:
+    sock = hub.listen_tcp("127.0.0.1", 0, 1, 10, True)
+    seen: list[int] = []
+    accepted: list[Any] = []
+    has_room = False
+
+    def look(waiting: Any) -> bool:
+        seen.append(waiting())
+        return has_room
+
+    listener = Listener(sock, hub.current_state(), accepted.append, look)
+    callers = [socket.create_connection(sock.getsockname()) for _ in range(3)]
+    wait_until(lambda: 3 in seen)
+    assert listener.is_resting() and accepted == []
+    has_room = True
+    wait_until(lambda: len(accepted) == 3)
+    assert listener.waiting() == 0
+    listener.close()
+    assert listener.waiting() == 0
+    for each in (*callers, *accepted):
+        each.close()
 
 
 def has_ended(sock: socket.socket) -> bool:

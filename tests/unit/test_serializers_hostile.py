@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from gpyro._serializers.keys import comparisons
 from gpyro._serializers.limits import Extension
-from gpyro._serializers.scan import guarded_unpackb, nesting_of
+from gpyro._serializers.scan import NATIVE_NESTING, guarded_unpackb, items_of, nesting_of
 from gpyro._serializers.standard import DECODERS
 from gpyro.errors import PyroError, RemoteProtocolError, SerializationError
 from gpyro.serializers import Codec, CodecLimits, register
@@ -176,6 +176,12 @@ def test_guard_lets_honest_messages_through(value: Any) -> None:
     packed = ormsgpack.packb(value)
     assert guarded_unpackb(packed) == value
     assert guarded_unpackb(memoryview(packed), ext_hook=lambda kind, payload: None) == value
+
+
+def test_counting_stops_where_it_is_too_deep_for_anybody_and_where_there_are_too_many() -> None:
+    assert items_of(b"\x91" * 1_000_000 + b"\xc0", 1_000_000) == NATIVE_NESTING + 1
+    assert items_of(b"\xdc\x00\x64" * 100, 250) == 300
+    assert items_of(b"\xdc\x00\x64" + b"\x80" * 100, 250) == 100
 
 
 @given(st.binary(max_size=200))

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gpyro.errors import RemoteProtocolError
+from gpyro.wire.frames import FIRST_LARGE_BYTES, GROWTH
 from gpyro.wire.native import (
     HEADER,
     HEADER_BYTES,
@@ -96,7 +97,7 @@ def test_view_is_wanted_exactly_while_a_large_frame_is_under_way() -> None:
         assert not machine.has_frames()
         assert machine.is_mid_frame()
         assert machine.next_frames() == []
-        assert len(view) == len(data) - at
+        assert 0 < len(view) <= len(data) - at
         count = min(len(view), 30_000)
         view[:count] = data[at : at + count]
         machine.received_into(count)
@@ -230,14 +231,29 @@ def test_large_open_chunk_that_is_whole_is_no_frame() -> None:
     assert machine.wants_into() is None
 
 
-def test_frame_that_only_announces_its_bytes_costs_one_buffer_of_the_limit_at_most() -> None:
+def test_frame_that_only_announces_its_bytes_costs_what_has_come_and_a_little() -> None:
     lender = Lender()
     limits = WireLimits(max_message_bytes=1_000_000)
     machine = machine_in(Side.SERVER, State.READY, limits, lender)
     machine.receive_data(HEADER.pack(T.REQUEST, 0, 0, 1, 1_000_000 - HEADER_BYTES, 0))
     for _ in range(10):
         assert machine.next_frames() == []
-    assert lender.asked == [1_000_000]
+    assert lender.asked == [FIRST_LARGE_BYTES]
+
+
+@pytest.mark.parametrize("into", [True, False])
+def test_buffer_of_a_large_frame_grows_with_what_comes_and_the_outgrown_go_back(into: bool) -> None:
+    data, values = make_frame(1, 990_000, True)
+    lender = Lender()
+    machine = machine_in(Side.SERVER, State.READY, None, lender)
+    found: list[object] = []
+    for at in range(0, len(data), 20_000):
+        found += feed(machine, [data[at : at + 20_000]], into=into)
+        held = sum(map(len, lender.out))
+        assert held <= max(FIRST_LARGE_BYTES, GROWTH * (at + 20_000)) + 200
+    assert found == [values]
+    assert len(lender.asked) == 4 and lender.asked[-1] == len(data)
+    assert lender.out == []
 
 
 def test_machine_without_a_pool_makes_and_forgets_its_buffers() -> None:
