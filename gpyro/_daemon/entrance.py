@@ -7,7 +7,7 @@ round trip. It ends with the connection, which the handshake's deadline ends if 
 A flood of callers that say nothing meets `has_room`: the slots for those who are not known yet are few, and who
 has said nothing for a tenth of a second while others wait loses his. Who is in the middle of a login keeps his
 longer. The more there are that wait, the sooner either goes, so that nobody waits long outside; but not before the
-loop has heard what he had to say.
+loop has heard what he had to say. An address that has its share of the slots waits in the lobby.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from gpyro import hub
-from gpyro._daemon.sources import Sources
+from gpyro._daemon.lobby import Lobby
+from gpyro._daemon.sources import Sources, source_of
 from gpyro.access import describe_caller
 from gpyro.configuration import Settings
 from gpyro.connection import Connection
@@ -37,6 +38,10 @@ SILENT_SECONDS, LOGIN_SECONDS = 0.1, 1.0
 #: Seconds in which all who wait outside should get a slot, by which patience shrinks; and the least patience, in
 #: seconds and turns of the loop: enough for a login on a busy machine, whose messages come a turn apart.
 QUEUE_SECONDS, LEAST_SECONDS, LEAST_TURNS = 0.05, 0.02, 4
+#: The least patience with somebody who is logging in: his passphrase has to be salted, and he may live far away.
+LEAST_LOGIN_SECONDS = 0.25
+#: Seconds between two looks into the lobby, and how many it holds.
+LOBBY_SECONDS, LOBBY_PLACES = 0.02, 1000
 
 UNKNOWN = "security reasons: the identification was not accepted"
 OPEN = (
@@ -56,18 +61,21 @@ log = logging.getLogger("gpyro.entrance")
 class Entrance:
     """Decides about each new connection of one daemon.
 
-    `daemon` returns what validators get as the daemon; `refusal` says why nobody can be let in now.
+    `daemon` returns what validators get as the daemon; `refusal` says why nobody can be let in now; `take_in`
+    makes a connection of a socket.
+
+    Resources: `close` closes those who wait in the lobby.
     """
 
     def __init__(
         self, settings: Settings, daemon: Callable[[], Any],
-        refusal: Callable[[Connection], tuple[int, str] | None],
+        refusal: Callable[[Connection], tuple[int, str] | None], take_in: Callable[[Any], object],
     ) -> None:  # fmt: skip
         self._daemon = daemon
+        self._take_in = take_in
         self._refusal = refusal
         self._settings = settings
         self.validator: DefaultConnValidator | None = None
-        self.is_insecure = False
         #: Roles by identity.
         self.roles: dict[str, frozenset[str]] = {}
         self._book: AccountBook | None = None
@@ -75,6 +83,8 @@ class Entrance:
         self._asking = 0
         #: Who is not let in yet, with time and turn of the loop of the arrival, oldest first.
         self._waiting: dict[Connection, tuple[float, int]] = {}
+        self._lobby = Lobby(LOBBY_PLACES, settings.handshake_timeout_seconds)
+        self._lobby_timer: hub.Timer | None = None
         self.sources = Sources(
             settings.max_failed_logins, settings.block_seconds, settings.max_sources,
             settings.max_connections_per_source, settings.max_unauthenticated_per_source,
@@ -99,7 +109,8 @@ class Entrance:
 
     def _end_dawdlers(self, limit: int, waiting: int) -> None:
         patience = max(limit * QUEUE_SECONDS / max(waiting, 1), LEAST_SECONDS)
-        silent, login = min(SILENT_SECONDS, patience), min(LOGIN_SECONDS, patience)
+        silent = min(SILENT_SECONDS, patience)
+        login = min(LOGIN_SECONDS, max(patience, LEAST_LOGIN_SECONDS))
         now = time.monotonic()
         for connection, (since, turn) in list(self._waiting.items()):
             if now - since <= silent:
@@ -110,9 +121,45 @@ class Entrance:
                     f"connection lost: {limit} callers are not let in yet (max_unauthenticated); this one dawdled"
                 ))  # fmt: skip
 
-    def turns_away(self, host: str) -> bool:
-        """Tell whether a connection from there is closed without a word."""
-        return self._is_rationed(host) and self.sources.refuses(host, time.monotonic())
+    def receive(self, sock: Any, host: str, state: hub.HubState) -> None:
+        """Deal with a socket that was accepted: it comes in, waits in the lobby, or is closed without a word."""
+        if not self._is_rationed(host):
+            self._take_in(sock)
+            return
+        source, now = source_of(host), time.monotonic()
+        if self.sources.is_blocked(source, now):
+            sock.close()
+        elif not self.sources.has_share(source) and not self._lobby.has(source):
+            self._take_in(sock)
+        elif self._lobby.take(source, sock, now):
+            self._watch_lobby(state)
+        else:
+            log.warning("%s has no place in the lobby, where %d wait already", host, len(self._lobby))
+            sock.close()
+
+    def is_called_upon(self) -> bool:
+        """Tell whether a timer has to come before somebody who waits is let in."""
+        return len(self._lobby) > 0
+
+    def _watch_lobby(self, state: hub.HubState) -> None:
+        if self._lobby_timer is None:
+            self._lobby_timer = state.later(LOBBY_SECONDS, self._look_into_lobby, state)
+
+    def _look_into_lobby(self, state: hub.HubState) -> None:
+        self._lobby_timer = None
+        late = self._lobby.end_late(time.monotonic())
+        if late:
+            log.warning("%d callers waited in vain for a slot (max_unauthenticated_per_source)", late)
+        self._lobby.call_in(lambda source: not self.sources.has_share(source) and self.has_room(), self._take_in)
+        if len(self._lobby):
+            self._watch_lobby(state)
+
+    def close(self) -> None:
+        """Nobody is let in any more."""
+        if self._lobby_timer is not None:
+            self._lobby_timer.cancel()
+            self._lobby_timer = None
+        self._lobby.close()
 
     def _is_rationed(self, host: str) -> bool:
         return bool(host) and (self._settings.ration_loopback or not hub.is_loopback(host))
@@ -120,18 +167,18 @@ class Entrance:
     def arrived(self, connection: Connection) -> None:
         """A connection has begun."""
         self._waiting[connection] = time.monotonic(), connection.state.turns()
-        self.sources.arrived(_host(connection))
+        self.sources.arrived(_source(connection))
 
     def left(self, connection: Connection) -> None:
         """A connection has ended."""
         waited = self._waiting.pop(connection, None) is not None
-        self.sources.left(_host(connection), not waited)
+        self.sources.left(_source(connection), not waited)
 
     # -- letting in ------------------------------------------------------------------------------------------
 
     def admit(self, connection: Connection, greeting: Greeting, hello: Frame) -> None:
         """Decide about a caller that has said hello; with a validator, soon."""
-        refusal = self._refusal(connection)
+        refusal = self._refusal(connection) or self._refuse_source(connection)
         if refusal is not None:
             connection.opening.deny(*refusal)
         elif self.validator is not None:
@@ -140,6 +187,14 @@ class Entrance:
             connection.opening.deny(ConnectionDeniedError.SECURITY, OPEN)
         else:
             self._let_in(connection)
+
+    def _refuse_source(self, connection: Connection) -> tuple[int, str] | None:
+        if not self._is_rationed(_host(connection)) or not self.sources.has_too_many(_source(connection)):
+            return None
+        return ConnectionDeniedError.SERVERTOOBUSY, (
+            f"server too busy: {self._settings.max_connections_per_source} connections of this caller's address "
+            "are open (max_connections_per_source)"
+        )
 
     def _let_in(self, connection: Connection, body: bytes | None = None, seals: Any = None) -> None:
         if connection.closed_by is not None:
@@ -156,7 +211,7 @@ class Entrance:
             connection.opening.deny(ConnectionDeniedError.SECURITY, fault)
             return
         if self._waiting.pop(connection, None) is not None:
-            self.sources.admitted(_host(connection))
+            self.sources.admitted(_source(connection))
         if known:
             log.info("= %s is %s", connection.addr, describe_caller(connection.identity, connection.principals))
         connection.opening.welcome(body, seals)
@@ -258,10 +313,10 @@ class Entrance:
     def _count_failure(self, connection: Connection) -> None:
         host = _host(connection)
         log.info("a login from %s failed", connection.addr)
-        if self._is_rationed(host) and self.sources.failed(host, time.monotonic()):
+        if self._is_rationed(host) and self.sources.failed(source_of(host), time.monotonic()):
             log.warning(
                 "%s is shut out for %g s: %d logins from there have failed within a minute (max_failed_logins)",
-                host, self._settings.block_seconds, self._settings.max_failed_logins,
+                source_of(host), self._settings.block_seconds, self._settings.max_failed_logins,
             )  # fmt: skip
 
     # -- whom it knows ---------------------------------------------------------------------------------------
@@ -342,6 +397,10 @@ def _checked_roles(roles: object) -> frozenset[str]:
     ):
         raise ValueError(f"connection.roles is {roles!r}; it has to be a set of names")
     return frozenset(roles)
+
+
+def _source(connection: Connection) -> str:
+    return source_of(_host(connection))
 
 
 def _host(connection: Connection) -> str:

@@ -90,7 +90,7 @@ class Service:
         self._max_connections = _max_connections(settings.maxconnections)
         #: What validators get as the daemon; weak, as nothing of the hub keeps that alive.
         self.daemon: Callable[[], Any] = lambda: None
-        self.entrance = Entrance(settings, lambda: self.daemon(), self._refusal)
+        self.entrance = Entrance(settings, lambda: self.daemon(), self._refusal, self._take_in)
         #: A TLSConfig, where this daemon speaks TLS.
         self.tls: Any = None
         #: Called with the storage of each connection when that is first asked for (setInitTLS).
@@ -219,14 +219,18 @@ class Service:
 
     def _begin(self, state: hub.HubState) -> None:
         listener = self._listener = hub.Listener(self._sock, state, self._on_accept, self.entrance.has_room)
-        self._bridge = hub.Bridge(state, lambda: state.in_flight > 0 or self.ended or listener.is_resting())
+        self._bridge = hub.Bridge(
+            state,
+            lambda: state.in_flight > 0 or self.ended or listener.is_resting() or self.entrance.is_called_upon(),
+        )
         state.tenants.add(self)
         hub.Watchdog.ensure(state, self.settings.watchdog_seconds)
 
     def _on_accept(self, sock: Any) -> None:
-        if not self._unix and self.entrance.turns_away(hub.peer_host(sock)):
-            sock.close()
-            return
+        assert self._state is not None
+        self.entrance.receive(sock, "" if self._unix else hub.peer_host(sock), self._state)
+
+    def _take_in(self, sock: Any) -> None:
         if self.tls is not None:
             sock = hub.accept_tls(sock, self.tls)
         connection = Connection.accept(sock, self)
@@ -413,6 +417,7 @@ class Service:
             self._listener.close()
         else:
             self._sock.close()
+        self.entrance.close()
         for connection in list(self._connections):
             connection.leave("the server is shutting down")
         self._signal.set()

@@ -13,6 +13,7 @@ import gevent
 import pytest
 
 import gpyro
+from gpyro._daemon import entrance as entrance_room
 from gpyro.wire.frames import HEADER, FrameType, build_frame
 from gpyro.wire.hello import Field, build_fields
 from gpyro.wire.login import ClientLogin
@@ -217,30 +218,70 @@ def is_closed(caller: Caller) -> bool:
         return True
 
 
-def test_address_gets_only_so_many_slots_of_those_who_are_not_let_in() -> None:
+def test_address_gets_only_so_many_slots_and_waits_in_the_lobby_for_more() -> None:
     with guarded_daemon(ration_loopback=True, max_unauthenticated_per_source=3) as (server, uri, seen):
+        entrance = server.service.entrance
         greedy = [Caller(server.port, "127.0.0.9") for _ in range(10)]
-        eventually(lambda: sum(map(is_closed, greedy)) == 7)
+        eventually(lambda: len(entrance._lobby) == 7)
         other = Caller(server.port, "127.0.0.10")
         assert other.log_in()
         assert log_in_and_call(server, uri)
-        assert len(seen) == 5
+        assert max(seen) <= 5
+        for caller in greedy[:3]:
+            caller.close()
+        eventually(lambda: len(entrance._lobby) == 4)
+        assert greedy[5].log_in(), "it waited, and its turn has come"
         for caller in (*greedy, other):
             caller.close()
 
 
-def test_address_gets_only_so_many_connections() -> None:
+def test_programs_that_open_many_connections_at_once_lose_none() -> None:
+    with guarded_daemon(ration_loopback=True, max_unauthenticated_per_source=4) as (server, uri, _):
+        proxies = [server.proxy(uri) for _ in range(60)]
+        for proxy in proxies:
+            proxy._setIdentification(KEY)
+        calls = [gevent.spawn(proxy.echo, number) for number, proxy in enumerate(proxies)]
+        assert [call.get(timeout=SECONDS) for call in calls] == list(range(60))
+
+
+def test_lobby_is_bounded_and_nobody_waits_there_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(entrance_room, "LOBBY_PLACES", 5)
+    with guarded_daemon(
+        ration_loopback=True, max_unauthenticated_per_source=2, handshake_timeout_seconds=1
+    ) as (server, uri, _):
+        callers = [Caller(server.port, "127.0.0.9") for _ in range(10)]
+        eventually(lambda: sum(map(is_closed, callers)) >= 3)
+        assert log_in_and_call(server, uri)
+        eventually(lambda: all(map(is_closed, callers)))
+        for caller in callers:
+            caller.close()
+
+
+def test_lobby_is_closed_with_the_daemon() -> None:
+    with guarded_daemon(ration_loopback=True, max_unauthenticated_per_source=2) as (server, _, _):
+        callers = [Caller(server.port, "127.0.0.9") for _ in range(6)]
+        eventually(lambda: len(server.service.entrance._lobby) == 4)
+        server.daemon.shutdown()
+        eventually(lambda: all(map(is_closed, callers)))
+        for caller in callers:
+            caller.close()
+
+
+def test_address_gets_only_so_many_connections_and_is_told_so() -> None:
     with guarded_daemon(ration_loopback=True, max_connections_per_source=2) as (server, uri, _):
-        callers = [Caller(server.port, "127.0.0.9") for _ in range(2)]
+        callers = [Caller(server.port, "127.0.0.1") for _ in range(2)]
         assert all(caller.log_in() for caller in callers)
-        third = Caller(server.port, "127.0.0.9")
-        with pytest.raises((EOFError, OSError)):
-            third.log_in()
+        third = server.proxy(uri)
+        third._setIdentification(KEY)
+        with pytest.raises(gpyro.errors.ConnectionDeniedError, match="max_connections_per_source") as info:
+            third.echo(1)
+        assert info.value.code == 1
+        elsewhere = Caller(server.port, "127.0.0.10")
+        assert elsewhere.log_in()
         callers[0].close()
-        eventually(lambda: len(server.connections) == 1)
-        again = Caller(server.port, "127.0.0.9")
-        assert again.log_in() and log_in_and_call(server, uri)
-        for caller in (*callers, third, again):
+        eventually(lambda: len(server.connections) == 2)
+        assert third.echo(1) == 1
+        for caller in (*callers, elsewhere):
             caller.close()
 
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from gpyro._daemon.sources import Sources
+from gpyro._daemon.sources import Sources, source_of
 
 HOSTS = st.sampled_from(["10.0.0.1", "10.0.0.2", "10.0.0.3", "10.0.0.4"])
 
@@ -20,7 +21,7 @@ def make(failures: int = 3, block: float = 60.0, limit: int = 100, most: int = 1
 def test_address_is_shut_out_by_the_failure_that_is_one_too_many_and_only_for_its_time() -> None:
     sources = make(failures=3, block=60.0)
     assert [sources.failed("a", 100.0) for _ in range(4)] == [False, False, False, True]
-    assert sources.is_blocked("a", 159.9) and sources.refuses("a", 159.9)
+    assert sources.is_blocked("a", 159.9)
     assert not sources.is_blocked("a", 160.0)
     assert not sources.is_blocked("b", 100.0)
 
@@ -40,29 +41,46 @@ def test_tokens_come_back_with_time() -> None:
     assert not sources.is_blocked("a", 600.0)
 
 
-def test_table_is_bounded_and_the_oldest_go_first() -> None:
+def test_table_is_bounded_and_those_that_are_not_shut_out_go_first() -> None:
     sources = make(failures=1, limit=3)
-    for name in "abc":
+    for name in "ab":
         sources.failed(name, 1.0)
         sources.failed(name, 1.0)
-    sources.failed("a", 1.0)
-    sources.failed("d", 2.0)
-    assert len(sources) == 3
-    assert [sources.is_blocked(name, 2.0) for name in "abc"] == [True, False, True]
+    for name in "cdefg":
+        sources.failed(name, 2.0)
+        assert len(sources) <= 3
+    assert [sources.is_blocked(name, 2.0) for name in "ab"] == [True, True], "others' failures let nobody in again"
+    for name in "hijk":
+        sources.failed(name, 3.0)
+        sources.failed(name, 3.0)
+        assert len(sources) <= 3
+    assert [sources.is_blocked(name, 3.0) for name in "abhijk"] == [False, False, False, True, True, True]
 
 
-def test_address_with_too_many_connections_is_refused_until_one_ends() -> None:
-    sources = make(most=3, waiting=2)
+def test_address_has_its_share_until_one_is_let_in_and_too_many_until_one_ends() -> None:
+    sources = make(most=2, waiting=2)
     sources.arrived("a")
+    assert not sources.has_share("a")
     sources.arrived("a")
-    assert sources.refuses("a", 0.0) and not sources.refuses("b", 0.0)
+    assert sources.has_share("a") and not sources.has_share("b")
     sources.admitted("a")
-    assert not sources.refuses("a", 0.0)
+    assert not sources.has_share("a") and not sources.has_too_many("a")
     sources.arrived("a")
-    sources.admitted("a")
-    assert sources.refuses("a", 0.0)
+    assert sources.has_too_many("a")
     sources.left("a", True)
-    assert not sources.refuses("a", 0.0)
+    assert not sources.has_too_many("a")
+
+
+@pytest.mark.parametrize(
+    ("host", "source"),
+    [
+        ("10.1.2.3", "10.1.2.3"), ("", ""), ("::ffff:10.1.2.3", "10.1.2.3"),
+        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"), ("2001:db8:1:2::1", "2001:db8:1:2::/64"),
+        ("2001:db8:1:3::1", "2001:db8:1:3::/64"), ("fe80::1%eth0", "fe80::/64"),
+    ],
+)  # fmt: skip
+def test_network_of_an_ipv6_address_is_what_counts(host: str, source: str) -> None:
+    assert source_of(host) == source
 
 
 class Model(RuleBasedStateMachine):
@@ -103,14 +121,17 @@ class Model(RuleBasedStateMachine):
 
     @rule(host=HOSTS)
     def fail(self, host: str) -> None:
-        tokens, at, until = self.failures.pop(host, (3.0, self.now, 0.0))
+        if self.failures.get(host, (0, 0, 0.0))[2] > self.now:
+            assert not self.sources.failed(host, self.now)
+            return
+        tokens, at, _ = self.failures.pop(host, (3.0, self.now, 0.0))
         tokens = min(3.0, tokens + (self.now - at) * 3 / 60) - 1
-        blocks = tokens < 0 and until <= self.now
-        if blocks:
-            tokens, until = 3.0, self.now + 20.0
-        self.failures[host] = (tokens, self.now, until)
+        blocks = tokens < 0
+        self.failures[host] = (3.0, self.now, self.now + 20.0) if blocks else (tokens, self.now, 0.0)
         while len(self.failures) > 3:
-            del self.failures[next(iter(self.failures))]
+            free = [name for name, entry in self.failures.items() if not entry[2] and name != host]
+            shut_out = [name for name, entry in self.failures.items() if entry[2]]
+            del self.failures[(free or shut_out)[0]]
         assert self.sources.failed(host, self.now) == blocks
 
     @invariant()
@@ -120,8 +141,8 @@ class Model(RuleBasedStateMachine):
         for host in ("10.0.0.1", "10.0.0.2", "10.0.0.3", "10.0.0.4"):
             blocked = self.failures.get(host, (0, 0, 0.0))[2] > self.now
             assert self.sources.is_blocked(host, self.now) == blocked
-            refused = blocked or waiting[host] >= 2 or of_all[host] >= 4
-            assert self.sources.refuses(host, self.now) == refused
+            assert self.sources.has_share(host) == (waiting[host] >= 2)
+            assert self.sources.has_too_many(host) == (of_all[host] > 4)
         # Asking leaves nothing behind, and neither do those who have gone.
         assert len(self.sources._connections) == len(of_all)
         assert len(self.sources._unauthenticated) == len(waiting)

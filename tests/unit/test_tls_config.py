@@ -166,7 +166,8 @@ def test_private_key_that_everybody_can_read_is_not_used(tmp_path: Path, mode: i
         path.touch(0o600)
         path.write_bytes(data.read_bytes())
         path.chmod(mode)
-        config: dict[str, Any] = {"certificate": path} if name == "both" else {"certificate": made.pem, "key": path}
+        files = {"certificate": path} if name == "both" else {"certificate": made.pem, "key": path}
+        config: dict[str, Any] = {**files}
         if taken:
             hub.TLSConfig(**config)
         else:
