@@ -59,6 +59,12 @@ class Callers:
 
     def _call_on(self, kind: str, uri: str, pause: float) -> None:
         proxy = self._proxy(uri)
+        try:
+            self._call_for_ever(kind, uri, pause, proxy)
+        finally:
+            proxy._release()
+
+    def _call_for_ever(self, kind: str, uri: str, pause: float, proxy: Any) -> None:
         value = 0
         while True:
             if kind == "anew":

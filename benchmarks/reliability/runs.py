@@ -118,8 +118,8 @@ def run_garbage(full: bool) -> Report:
     report.tell("connections that they came over", done["connections"])
     tell_callers(report, good, "held", "honest client", 50.0)
     report.exactly("methods run for callers who were not let in", after["early"], 0)
-    report.exactly("descriptors left over", max(after["descriptors"] - before["descriptors"], 0), 0)
-    report.exactly("greenlets left over", max(after["greenlets"] - before["greenlets"], 0), 0)
+    for name in ("descriptors", "greenlets", "connections"):
+        report.exactly(f"{name} left over", max(after[name] - before[name], 0), 0)
     report.at_most("seconds until then", took, RECOVERY_SECONDS, " s")
     report.at_most("server's memory grew by", (after["resident_kib"] - before["resident_kib"]) / MIB, 20.0, " MiB")
     report.tell("not let in at a time, most", after["most_not_let_in"])
@@ -176,12 +176,14 @@ def run_churn(full: bool) -> Report:
         first = churn(attackers, count // 2)
         half = stage.status()
         second = churn(attackers, count - count // 2)
+        used = stage.status(collect=False)["cpu"] / (count - count // 2)
         after, _ = stage.settled(before, ("descriptors", "greenlets", "objects"))
         report.exactly("cycles that failed", first["failures"] + second["failures"], 0)
         for text in (*first["first"], *second["first"])[:3]:
             report.tell("  such as", text)
         rate = count / (first["seconds"] + second["seconds"])
         report.at_least("cycles, key, two callers' processes", rate, 3000, "/s")
+        report.tell("  server's CPU for each", f"{1e6 * used:.0f} us")
         report.tell("one process calls, one greenlet", f"{5000 / begin_rate['seconds']:,.0f}/s")
         report.at_least("one process calls, 8 greenlets", 10_000 / one["seconds"], 2000, "/s")
         for name in ("descriptors", "greenlets", "objects", "connections", "sources_connected"):
