@@ -256,6 +256,7 @@ class Connection:
 
     def ping(self) -> None:
         """Ask for a sign of life; any answer counts."""
+        self._liveness.pongs_left += 1
         self._write_control(FrameType.PING)
 
     def wait_flushed(self, seconds: float) -> bool:
@@ -402,11 +403,15 @@ class Connection:
             # as good a sign of life.
             if not self.stream.is_congested():
                 self._write_control(FrameType.PONG, request_id)
+        elif kind == FrameType.PONG:
+            self._liveness.count_pong()
         elif kind == FrameType.CANCEL:
-            self.serving.cancel(request_id, "its caller gave up")
+            self.serving.cancel_for_peer(request_id)
         elif kind < FrameType.REQUEST:
             self.opening.take(frame)
         elif kind == FrameType.GOAWAY:
+            if self._goaway_last is not None:
+                raise RemoteProtocolError(f"{self.addr} says goodbye twice")
             self.going_away = True
             self._goaway_last = request_id
             self.calls.fail_later(request_id)

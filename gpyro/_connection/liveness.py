@@ -21,6 +21,8 @@ TICK_SECONDS = 5
 MIN_BYTES_PER_SECOND = 64 * 1024
 #: Pings that a peer may send at once, as the setting max_pings_per_second says.
 PING_BURST = 10
+#: Frames that mean nothing, a PONG without a PING, that a peer may send beside those that mean something.
+MAX_UNASKED = 1000
 #: Seconds of silence whose pings may come all at once: who was held up that long hears what was sent meanwhile.
 PING_BACKLOG_SECONDS = 60.0
 
@@ -31,6 +33,7 @@ class Liveness:
     __slots__ = (
         "_bytes_at_part", "_bytes_seen", "_connection", "_idle", "_looked", "_message", "_ping_refill",
         "_pings_left", "_progress", "_quiet", "_served", "_soon", "_stuck", "began", "bytes_in", "part_since",
+        "pongs_left",
     )  # fmt: skip
 
     def __init__(self, connection: Any) -> None:
@@ -47,6 +50,8 @@ class Liveness:
         #: True while the next look is a second away at most.
         self._soon = True
         self._pings_left = float(PING_BURST)
+        #: Answers to our pings that may still come, and some for nothing.
+        self.pongs_left = MAX_UNASKED
         self._ping_refill = self.began + connection.state.held
 
     def __repr__(self) -> str:
@@ -97,6 +102,18 @@ class Liveness:
             raise RemoteProtocolError(
                 f"{self._connection.addr} sends more than {rate} pings a second, beside {PING_BURST} at once "
                 "(max_pings_per_second)"
+            )
+
+    def count_pong(self) -> None:
+        """The peer has sent a PONG.
+
+        Raises:
+            RemoteProtocolError: it sends many more than it was asked for.
+        """
+        self.pongs_left -= 1
+        if self.pongs_left < 0:
+            raise RemoteProtocolError(
+                f"{self._connection.addr} has sent {MAX_UNASKED} PONGs that nobody asked for, which is the limit"
             )
 
     # -- looked at -------------------------------------------------------------------------------------------

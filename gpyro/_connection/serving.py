@@ -22,6 +22,7 @@ from contextvars import Context
 from typing import Any
 
 from gpyro import hub
+from gpyro._connection.liveness import MAX_UNASKED
 from gpyro.access import denial
 from gpyro.context import Call, enter_scope
 from gpyro.errors import (
@@ -69,8 +70,8 @@ class Serving:
 
     __slots__ = (
         "_busy_timer", "_connection", "_deadlines", "_handler", "_held", "_local_methods", "_methods",
-        "_peer_parity", "_state", "_stream", "_tuning", "_turn", "_turn_end", "last_id", "leaving", "requests",
-        "running", "served",
+        "_peer_parity", "_state", "_stream", "_tuning", "_turn", "_turn_end", "cancels_left", "last_id",
+        "leaving", "requests", "running", "served",
     )  # fmt: skip
 
     def __init__(self, connection: Any, handler: Any, peer_parity: int) -> None:
@@ -95,6 +96,8 @@ class Serving:
         self.last_id = 0
         #: Calls taken on since the connection began.
         self.served = 0
+        #: Cancellations that may still come: two for each request, whose first may wait behind its chunks.
+        self.cancels_left = MAX_UNASKED
 
     def __repr__(self) -> str:
         return f"<Serving {len(self.running)} running, {len(self.requests)} waiting, {self.served} served>"
@@ -112,6 +115,7 @@ class Serving:
             raise RemoteProtocolError(
                 f"request id {request_id} is {'in use' if request_id in self.running else 'of the wrong side'}"
             )
+        self.cancels_left += 2
         if self.leaving:
             self._take_late(frame)
             return
@@ -415,6 +419,20 @@ class Serving:
             connection.send_answer(ERROR, 0, request_id, *connection.codec.encode_error(substitute, None))
 
     # -- cancelling ------------------------------------------------------------------------------------------
+
+    def cancel_for_peer(self, request_id: int) -> None:
+        """The caller has given a call up.
+
+        Raises:
+            RemoteProtocolError: it gives up many more than it has made.
+        """
+        self.cancels_left -= 1
+        if self.cancels_left < 0:
+            raise RemoteProtocolError(
+                f"{self._connection.addr} has cancelled {MAX_UNASKED} calls more than it can have made, "
+                "which is the limit"
+            )
+        self.cancel(request_id, "its caller gave up")
 
     def cancel(self, request_id: int, reason: str) -> None:
         """Stop a call, wherever it is; runs in the hub. Unknown ids are calls that have ended."""

@@ -259,6 +259,31 @@ def test_answers_that_nobody_waits_for_are_dropped() -> None:
         assert bench.noted == []
 
 
+@pytest.mark.parametrize(
+    ("kind", "most"), [(FrameType.CANCEL, 1000), (FrameType.PONG, 1000), (FrameType.GOAWAY, 1)]
+)
+def test_frames_that_mean_nothing_are_taken_only_so_often(kind: int, most: int) -> None:
+    with serving_others() as (server, bench):
+        with server.peer() as peer:
+            peer.send(raw(kind, 0, 0, 0, 0, 0) * most + raw(FrameType.PING, 0, 0, 9, 0, 0))
+            assert peer.frame()[:3] == (FrameType.PONG, 0, 9)
+            peer.send(raw(kind, 0, 0, 0, 0, 0))
+            peer.read_to_end()
+        eventually(lambda: len(server.connections) <= 1)
+        assert bench.noted == []
+
+
+def test_caller_may_cancel_as_often_as_it_calls() -> None:
+    with serving_others() as (server, bench), server.peer() as peer:
+        uri = gpyro.PyroURI(server.connect(bench))
+        for number in range(1, 2001, 2):
+            peer.request(number, uri.objectID, "echo", b"\x91\x01")
+            peer.send(raw(FrameType.CANCEL, 0, 0, number, 0, 0) * 2)
+            peer.frame()
+        peer.send(raw(FrameType.PING, 0, 0, 9, 0, 0))
+        assert peer.frame()[:3] == (FrameType.PONG, 0, 9)
+
+
 def test_client_killed_in_the_middle_of_a_call_leaves_nothing_behind() -> None:
     source = "import sys, gpyro\ngpyro.Proxy(sys.argv[1]).watch()"
     with serving_others() as (server, bench):

@@ -216,7 +216,7 @@ BOMBS: dict[str, tuple[Callable[[bytes], bytes], str]] = {
     "zlib 1000:1 as the body": (_as_request(_squeezed), ERROR),
     "zlib 1000:1 as an argument": (_as_request(lambda: packb([_squeezed()])), SERVED),
     "1,000,000 tiny frames": (
-        lambda target: _head(FrameType.CANCEL, 0) * MANY + _request(target, b"\x91\x01"), SERVED
+        lambda target: _head(FrameType.CANCEL, 0) * MANY + _request(target, b"\x91\x01"), CLOSED
     ),
     "200,000 chunks of one byte": (
         lambda target: b"".join(_cut(_request(target, packb([bytes(200_000)])), 1)), SERVED
