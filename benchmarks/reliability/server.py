@@ -121,10 +121,7 @@ class Server:
             "longest_not_let_in": max(watch.longest for watch in self.watches),
             "came": sum(watch.came for watch in self.watches),
             "sources": max(watch.sources for watch in self.watches),
-            "blocked": sum(
-                bucket.blocked_until > now
-                for daemon in self.daemons for bucket in daemon._service.entrance.sources._buckets.values()
-            ),
+            "blocked": sum(daemon._service.entrance.sources.count_blocked(now) for daemon in self.daemons),
             "seconds": seconds,
             "cpu": used,
         }  # fmt: skip

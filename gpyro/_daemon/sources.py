@@ -74,6 +74,10 @@ class Sources:
         bucket = self._blocked.get(host)
         return bucket is not None and bucket.blocked_until > now
 
+    def count_blocked(self, now: float) -> int:
+        """Return how many addresses are shut out."""
+        return sum(bucket.blocked_until > now for bucket in self._blocked.values())
+
     def has_share(self, host: str) -> bool:
         """Tell whether as many from there are on the way in as may be at once."""
         return self._unauthenticated[host] >= self._max_unauthenticated

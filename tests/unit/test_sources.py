@@ -137,6 +137,7 @@ class Model(RuleBasedStateMachine):
     @invariant()
     def agrees(self) -> None:
         assert len(self.sources) == len(self.failures) <= 3
+        assert self.sources.count_blocked(self.now) == sum(row[2] > self.now for row in self.failures.values())
         of_all, waiting = Counter(self.unknown + self.known), Counter(self.unknown)
         for host in ("10.0.0.1", "10.0.0.2", "10.0.0.3", "10.0.0.4"):
             blocked = self.failures.get(host, (0, 0, 0.0))[2] > self.now
