@@ -124,7 +124,7 @@ _SEARCHED = BUFFER_TYPES | {list, tuple, dict}
 # numpy, if the program has it: gpyro imports it only to build an array that arrived.
 
 #: Plain numbers, bool, fixed text and bytes, dates. No objects, no records: those name Python types.
-_DTYPE = re.compile(r"[<>|=]?[biufcSUmM][0-9]{1,6}(\[[0-9]{0,6}[a-zA-Zμ]{1,2}\])?")
+_DTYPE = re.compile(r"[<>|=]?(?P<kind>[biufcSUmM])(?P<size>[0-9]{1,6})(\[[0-9]{0,6}[a-zA-Zμ]{1,2}\])?")
 
 
 class _Array(Protocol):
@@ -181,9 +181,15 @@ def _numpy() -> Any:
     return numpy
 
 
-def _dtype(text: Any) -> Any:
-    if type(text) is not str or not _DTYPE.fullmatch(text):
+def _item_bytes(text: Any) -> int:
+    """Return the bytes of one element; numpy is imported only for an array whose sizes are right."""
+    found = _DTYPE.fullmatch(text) if type(text) is str else None
+    if found is None:
         raise broken("dtype", text)
+    return int(found["size"]) * (4 if found["kind"] == "U" else 1)
+
+
+def _dtype(text: Any) -> Any:
     dtype = _numpy().dtype(text)
     if dtype.hasobject or not dtype.itemsize:
         raise broken("dtype", text)
@@ -196,7 +202,7 @@ def _decode_array(payload: bytes, level: Unpacker) -> Any:
     if type(parts) is not list or len(parts) != 4:
         raise broken("array", parts)
     text, shape, order, where = parts
-    dtype = _dtype(text)
+    item_bytes = _item_bytes(text)
     if type(shape) is not list or len(shape) > 32 or any(type(n) is not int or n < 0 for n in shape):
         raise broken("shape of an array", shape)
     if order not in ("C", "F"):
@@ -207,9 +213,9 @@ def _decode_array(payload: bytes, level: Unpacker) -> Any:
         data = bytearray(where)
     else:
         raise broken("data of an array", where)
-    if math.prod(shape) * dtype.itemsize != len(data):
+    if math.prod(shape) * item_bytes != len(data):
         raise broken("shape of an array", shape)
-    numpy = _numpy()
+    numpy, dtype = _numpy(), _dtype(text)
     if not data:
         return numpy.empty(shape, dtype, order)
     return numpy.frombuffer(data, dtype).reshape(shape, order=order)
@@ -220,8 +226,6 @@ def _decode_scalar(payload: bytes, level: Unpacker) -> Any:
     parts = level.unpack(payload)
     if type(parts) is not list or len(parts) != 2 or type(parts[1]) is not bytes:
         raise broken("numpy scalar", parts)
-    dtype = _dtype(parts[0])
-    data = parts[1]
-    if len(data) != dtype.itemsize:
+    if len(parts[1]) != _item_bytes(parts[0]):
         raise broken("numpy scalar", parts)
-    return _numpy().frombuffer(data, dtype)[0]
+    return _numpy().frombuffer(parts[1], _dtype(parts[0]))[0]
