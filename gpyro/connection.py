@@ -48,6 +48,9 @@ if TYPE_CHECKING:
 
 __all__ = ["METHOD", "Connection", "Handler", "NotStarted", "Tuning"]
 
+#: Seconds that somebody who was not let in has to read why.
+STRANGER_SECONDS = 1.0
+
 log = logging.getLogger("gpyro.connection")
 
 
@@ -512,6 +515,9 @@ class Connection:
             return TimeoutError(str(cause), maybe_executed=maybe_executed and self.peer is not None)
         if isinstance(cause, RemoteProtocolError) and self.peer is None:
             return RemoteProtocolError(str(cause))
+        if self.peer is None and isinstance(cause.__cause__ if cause else None, hub.TlsError):
+            # The server has not let us in, so it has looked at nothing of what we sent.
+            return ConnectionClosedError(str(cause), maybe_executed=False)
         if not maybe_executed:
             return NotStarted(str(cause))
         return ConnectionClosedError(str(cause), maybe_executed=True)
@@ -522,7 +528,9 @@ class Connection:
             log.warning("! %s: %s", self.addr, exc)
             self.opening.refuse_plain()
         # TLS has said why it ends; a socket closed at once may take that from the peer before it is read.
-        self._end(ConnectionClosedError(f"connection lost: {exc.strerror or exc}"), gently=refused)
+        error = ConnectionClosedError(f"connection lost: {exc.strerror or exc}")
+        error.__cause__ = exc
+        self._end(error, gently=refused)
 
     def _broken(self, exc: RemoteProtocolError) -> None:
         if self.machine.side is Side.CLIENT and self.peer is None:
@@ -539,9 +547,12 @@ class Connection:
         if self._continue is not None:
             self._continue.cancel()
             self._continue = None
+        was_let_in = self.machine.state in (State.READY, State.LEAVING)
         self.machine.close()
         if gently:
-            self.stream.close_gently(self.tuning.write_timeout_seconds)
+            seconds = self.tuning.write_timeout_seconds
+            # A stranger gets less time to read our last word; his socket is counted nowhere any more.
+            self.stream.close_gently(seconds if was_let_in else min(seconds, STRANGER_SECONDS))
         else:
             self.stream.close()
         self.state.unwatch(self)

@@ -7,9 +7,9 @@ hub refers to the Daemon itself, so one that nobody references any more unregist
 
 from __future__ import annotations
 
-import copy
 import weakref
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -36,10 +36,14 @@ from gpyro.uri import PyroURI, build_unix_address
 
 if TYPE_CHECKING:
     from gpyro._serializers.pickle_rules import PickleRules
-    from gpyro.auth import DefaultConnValidator
+    from gpyro.auth import DefaultConnValidator, Means
     from gpyro.hub import TLSConfig
 
 __all__ = ["DAEMON_ID", "Daemon", "initClient", "initServer"]
+
+
+#: Seconds between two tries to change who is let in, while somebody else does.
+WHO_SECONDS = 0.005
 
 
 class Daemon:
@@ -90,9 +94,10 @@ class Daemon:
         validator = checked_validator(validator, identifications)
         pickle = checked_pickle(pickle)
         self._insecure = insecure_no_auth
+        self._who_lock = hub.NativeLock()
         sock, self.hostname, self.port, self._local = listen(
             host or settings.host, port, norange, settings, insecure_no_auth, self._unix_path,
-            is_guarded(validator, tls),
+            is_guarded(None if validator is None else validator.means(), tls),
         )  # fmt: skip
         self._published = publishhost or settings.publishhost or self.hostname
         self._service = Service(sock, settings, offload_all, self._unix_path, pickle)
@@ -372,16 +377,24 @@ class Daemon:
 
         Source: Pyro 3 manual, chapter 9, "Connection Authentication".
         """
-        current = self._service.entrance.validator
-        if current is None:
-            self._use_validator(checked_validator(None, ids))
-            return
-        # A copy, so that a refused list changes nothing, and that nobody waits while passphrases are salted.
-        changed = copy.copy(current)
-        changed.setAllowedIdentifications(ids)
-        self._check_guarded(changed)
-        self._service.entrance.prepare(changed)
-        current.__dict__.update(changed.__dict__)
+        with self._changing_who():
+            current = self._service.entrance.validator
+            if current is None:
+                self._use_validator(checked_validator(None, ids))
+            elif current.sorts_itself():
+                before = current.allowedIDs, current.identifications
+                try:
+                    current.setAllowedIdentifications(ids)
+                    self._use_validator(current)
+                except BaseException:
+                    current.allowedIDs, current.identifications = before
+                    raise
+            else:
+                # Ready before it holds, so that nobody waits at the door while passphrases are salted.
+                allowed, wanted = current.sort_allowed(ids)
+                self._check_guarded(current.means_with(wanted))
+                self._service.entrance.prepare(wanted)
+                current.allowedIDs, current.identifications = allowed, wanted
 
     def setNewConnectionValidator(self, validator: DefaultConnValidator) -> None:
         """Let a validator decide about new connections.
@@ -396,10 +409,11 @@ class Daemon:
         if validator is None:
             raise TypeError("validator must be specialization of DefaultConnValidator, not None")
         checked_validator(validator, None)
-        current = self._service.entrance.validator
-        if current is not None:
-            validator.inherit(current)
-        self._use_validator(validator)
+        with self._changing_who():
+            current = self._service.entrance.validator
+            if current is not None:
+                validator.inherit(current)
+            self._use_validator(validator)
 
     def set_roles(self, roles: Mapping[str, Iterable[str]]) -> None:
         """Give identities roles, for the rules of `allow=`; holds for connections that come.
@@ -413,14 +427,27 @@ class Daemon:
         """
         self._service.entrance.set_roles(roles)
 
+    @contextmanager
+    def _changing_who(self) -> Iterator[None]:
+        """One after another, from whatever thread or greenlet; salting lasts, so no thread may be blocked."""
+        while not self._who_lock.acquire(blocking=False):
+            hub.sleep(WHO_SECONDS)
+        try:
+            yield
+        finally:
+            self._who_lock.release()
+
     def _use_validator(self, validator: DefaultConnValidator | None) -> None:
-        self._check_guarded(validator)
         entrance = self._service.entrance
-        entrance.prepare(validator)
+        if validator is not None:
+            self._check_guarded(validator.means())
+            entrance.prepare(validator.identifications)
+        else:
+            self._check_guarded(None)
         entrance.validator = validator
 
-    def _check_guarded(self, validator: DefaultConnValidator | None) -> None:
-        if self._local or self._insecure or is_guarded(validator, self._service.tls):
+    def _check_guarded(self, means: Means | None) -> None:
+        if self._local or self._insecure or is_guarded(means, self._service.tls):
             return
         raise DaemonError(
             f"the daemon on {self.hostname} is open to others than this machine, and nobody would have to "

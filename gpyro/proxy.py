@@ -112,6 +112,8 @@ class Proxy:
     ) -> None:  # fmt: skip
         parsed = uri if isinstance(uri, PyroURI) else PyroURI(uri)
         core = self.__dict__["_core"] = Core(parsed, config)
+        if tls is not None and not isinstance(tls, hub.TLSConfig):
+            raise TypeError(f"tls={tls!r}; it takes gpyro.TLSConfig(...), see docs/tls.md")
         core.tls = tls
         if pickle is not None:
             from gpyro._serializers.pickle_rules import PickleRules  # only where somebody wants pickles

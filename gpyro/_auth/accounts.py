@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Union
 
 from gpyro._auth.proofs import SALT_BYTES, Kdf, Key, Proof, Verifier, check_id, check_proof, make_verifier
+from gpyro.errors import ConfigurationError
 
 __all__ = [
     "MAX_PASSPHRASES", "Accounts", "Identification", "Identifications", "Passphrase", "passphrase_bytes",
@@ -26,6 +27,11 @@ def passphrase_bytes(passphrase: object) -> bytes:
     """
     if isinstance(passphrase, str):
         passphrase = passphrase.encode()
+    if isinstance(passphrase, (list, tuple)):
+        raise TypeError(
+            "an identification is a list; a caller has one passphrase or key, and where a server accepts several, "
+            "what gpyro.auth.load_verifiers returns is the list itself"
+        )
     if not isinstance(passphrase, bytes):
         raise TypeError(
             f"an identification of type {type(passphrase).__name__!r}; it is a passphrase (text or bytes) or a "
@@ -70,24 +76,34 @@ def sort_identifications(ids: Iterable[object]) -> Identifications:
         ValueError: one is empty, two have one id, or there are too many passphrases.
     """
     if not isinstance(ids, (list, tuple, set, frozenset)):
-        raise TypeError(f"ids must be a list, not {type(ids).__name__!r}")
+        raise TypeError(
+            f"ids must be a list, not {type(ids).__name__!r}: ['open sesame'], [gpyro.auth.load_key(file)], or "
+            "what gpyro.auth.load_verifiers(file) returns"
+        )
     passphrases: list[Passphrase] = []
     verifiers: list[Verifier] = []
     known = set()
+    secrets: dict[object, str] = {}
     for item in ids:
         if isinstance(item, Key):
             item = item.verifier()
         if not isinstance(item, (Verifier, Passphrase)):
             item = Passphrase("", passphrase_bytes(item))
         if item.id and item.id in known:
-            raise ValueError(f"two of them have the id {item.id!r}; each needs one of its own")
+            raise ConfigurationError(
+                f"two of the identifications have the id {item.id!r}; take the one out that is not used any more"
+            )
         known.add(item.id)
         if isinstance(item, Verifier):
             verifiers.append(item)
-        else:
-            passphrases.append(item)
+            continue
+        if secrets.setdefault(item.secret, item.id) != item.id:
+            raise ConfigurationError(
+                f"one passphrase stands for {item.id!r} and for {secrets[item.secret]!r}; give each its own"
+            )
+        passphrases.append(item)
     if len(passphrases) > MAX_PASSPHRASES:
-        raise ValueError(
+        raise ConfigurationError(
             f"{len(passphrases)} passphrases; the limit is {MAX_PASSPHRASES}, as all are tried at each login. "
             "Give each caller a key (`gpyro keygen`): of those there may be any number"
         )

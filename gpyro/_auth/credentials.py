@@ -25,7 +25,8 @@ class Credentials:
         self.validator = validator
         self.ident = ident
         if ident is not None and self.means() is Means.LOGIN and not isinstance(ident, Key):
-            if isinstance(ident, (Verifier, list)):
+            given = ident if isinstance(ident, list) else [ident]
+            if any(isinstance(item, Verifier) for item in given):
                 raise TypeError("accounts are for servers; a caller has a passphrase or a key")
             passphrase_bytes(ident)
 

@@ -65,9 +65,8 @@ def write_private(path: str | os.PathLike[str], text: str) -> None:
         check_directory(folder, os.stat(folder))
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, FILE_MODE)
     except OSError as exc:
-        raise ConfigurationError(
-            f"{os.fspath(path)!r} cannot be made: {exc.strerror}; nothing is overwritten, choose another name"
-        ) from exc
+        hint = "; nothing is overwritten, choose another name" if isinstance(exc, FileExistsError) else ""
+        raise ConfigurationError(f"{os.fspath(path)!r} cannot be made: {exc.strerror}{hint}") from exc
     with open(descriptor, "w") as file:
         os.fchmod(descriptor, FILE_MODE)
         file.write(text)

@@ -35,6 +35,10 @@ DENIED_HOSTBLOCKED: Final = ConnectionDeniedError.HOSTBLOCKED
 DENIED_SECURITY: Final = ConnectionDeniedError.SECURITY
 
 
+#: Overriding one of these makes the proof a class's own business.
+OWN_WAY: Final = ("createAuthToken", "createAuthChallenge", "mungeIdent")
+
+
 class Means(enum.Enum):
     """How a validator wants callers to identify themselves."""
 
@@ -65,11 +69,19 @@ class DefaultConnValidator:
 
     def means(self) -> Means:
         """Tell how callers are to identify themselves."""
-        if self._overrides("createAuthToken", "createAuthChallenge", "mungeIdent"):
+        return self.means_with(self.identifications)
+
+    def means_with(self, identifications: Identifications | None) -> Means:
+        """Tell how they would have to if these were wanted."""
+        if self._overrides(*OWN_WAY):
             return Means.CUSTOM
-        if self.identifications is not None:
+        if identifications is not None:
             return Means.LOGIN
         return Means.CUSTOM if self._overrides("acceptIdentification") else Means.NONE
+
+    def sorts_itself(self) -> bool:
+        """Tell whether `setAllowedIdentifications` is the program's own."""
+        return self._overrides("setAllowedIdentifications")
 
     def looks_at_hosts(self) -> bool:
         """Tell whether `acceptHost` is the program's own."""
@@ -89,24 +101,26 @@ class DefaultConnValidator:
             TypeError: `ids` is no list or tuple, or one of them is nothing to log in with.
             ValueError: one is empty, or there are too many passphrases.
         """
-        allowed: list[Any] | None = None
-        identifications: Identifications | None = None
-        if ids is not None and self._overrides("createAuthToken", "createAuthChallenge", "mungeIdent"):
+        # Sorted first, so that a list that is refused leaves the door as it was.
+        allowed, identifications = self.sort_allowed(ids)
+        #: What came out of `mungeIdent`, for subclasses. Source: Pyro.protocol.DefaultConnValidator.
+        self.allowedIDs: list[Any] | None = allowed
+        self.identifications: Identifications | None = identifications
+
+    def sort_allowed(self, ids: Any) -> tuple[list[Any] | None, Identifications | None]:
+        """Return what `setAllowedIdentifications` would keep: `allowedIDs` and `identifications`."""
+        if ids is None:
+            return None, None
+        if self._overrides(*OWN_WAY):
             if not isinstance(ids, (list, tuple)):
                 raise TypeError(f"ids must be a list, not {type(ids).__name__!r}")
-            allowed = [self.mungeIdent(ident) for ident in ids]
-        elif ids is not None:
-            identifications = sort_identifications(ids)
-            allowed = [item.secret for item in identifications[0]]
-        # Only now, so that a list that is refused leaves the door as it was.
-        #: What came out of `mungeIdent`, for subclasses. Source: Pyro.protocol.DefaultConnValidator.
-        self.allowedIDs = allowed
-        self.identifications = identifications
+            return [self.mungeIdent(ident) for ident in ids], None
+        identifications = sort_identifications(ids)
+        return [item.secret for item in identifications[0]], identifications
 
     def inherit(self, other: DefaultConnValidator) -> None:
         """Want the identifications that another validator wants, unless this one has its own or its own way."""
-        own_way = self._overrides("createAuthToken", "createAuthChallenge", "mungeIdent")
-        if self.identifications is None and not own_way:
+        if self.identifications is None and not self._overrides(*OWN_WAY):
             self.allowedIDs, self.identifications = other.allowedIDs, other.identifications
 
     def acceptHost(self, daemon: Any, connection: Any) -> tuple[int, int]:

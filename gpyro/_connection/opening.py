@@ -13,7 +13,7 @@ from typing import Any
 from gpyro._version import __version__
 from gpyro.errors import ConnectionClosedError, ConnectionDeniedError, RemoteProtocolError
 from gpyro.wire.hello import Feature, Field, Greeting, Mechanism, build_denial, parse_denial
-from gpyro.wire.native import HEADER, PREFACE, Frame, FrameType, State
+from gpyro.wire.native import HEADER, PREFACE, Frame, FrameType, Side, State
 from gpyro.wire.sniff import Dialect, build_farewell, describe, sniff
 
 __all__ = ["Opening"]
@@ -22,16 +22,17 @@ __all__ = ["Opening"]
 MIN_PEER_LIMIT = 1024
 
 #: What a caller without TLS hears from a port that is for TLS.
-TLS_ONLY = "this port is for TLS; call it by an address that begins with PYROSSL://"
+TLS_ONLY = "this port is for TLS; call it by an address that begins with PYROSSL:// (or PYROLOCSSL://)"
 
 #: Why a connection with pickle ends before the first call.
 MISMATCH = (
-    "security reasons: this side %s pickle, and the other one differs; both have to be told so, with "
+    "security reasons: the %s speaks pickle and the %s does not; both have to be told so, with "
     "pickle=gpyro.PickleRules(...), or neither"
 )
 UNPROTECTED = (
     "security reasons: pickle is spoken only where both sides have proved who they are and nobody on the way can "
-    "change what is said: after a login with a passphrase or key, inside TLS, or over this user's own unix socket"
+    "change what is said: after a login with a passphrase or key, inside TLS with certificates on both sides, or "
+    "over this user's own unix socket"
 )
 
 log = logging.getLogger("gpyro.connection")
@@ -172,7 +173,8 @@ class Opening:
         mine = self._connection.features & Feature.PICKLE
         theirs = 0 if self.peer is None else self.peer.features & Feature.PICKLE
         if mine != theirs:
-            return MISMATCH % ("speaks" if mine else "does not speak")
+            serves = self._connection.machine.side is Side.SERVER
+            return MISMATCH % (("server", "caller") if serves is bool(mine) else ("caller", "server"))
         connection = self._connection
         if not mine or (connection.stream.is_unix() and connection.is_protected()):
             return ""

@@ -59,20 +59,26 @@ class AccountBook:
     def make(self, wanted: Identifications) -> Accounts:
         """Return accounts that are not in use yet."""
         passphrases, verifiers = wanted
-        digests = [sha256(self._salt + bytes(item.secret)).digest() for item in passphrases]  # type: ignore[arg-type]
-        new = {key: item for key, item in zip(digests, passphrases, strict=True) if key not in self._salted}
+        digests = [self._digest(item) for item in passphrases]
+        known = dict(self._salted)
+        new = {key: item for key, item in zip(digests, passphrases, strict=True) if key not in known}
         if new:
-            salted = hub.compute(lambda: {key: self._derive(item) for key, item in new.items()})
-            self._salted.update(salted)
+            known.update(hub.compute(lambda: {key: self._derive(item) for key, item in new.items()}))
+            self._salted = {**self._salted, **known}
         named = [
-            (item.id or f"passphrase:{self._number(key)}", self._salted[key])
+            (item.id or f"passphrase:{self._number(key)}", known[key])
             for key, item in zip(digests, passphrases, strict=True)
         ]
         return Accounts(named, verifiers, self._kdf, self._salt)
 
     def use(self, accounts: Accounts, wanted: Identifications) -> None:
-        """Let logins go by these from now on."""
+        """Let logins go by these from now on; of others' passphrases nothing but the number is kept."""
         self._accounts, self._made_for = accounts, wanted
+        kept = {self._digest(item) for item in wanted[0]}
+        self._salted = {key: salted for key, salted in self._salted.items() if key in kept}
+
+    def _digest(self, passphrase: Passphrase) -> bytes:
+        return sha256(self._salt + bytes(passphrase.secret)).digest()  # type: ignore[arg-type]
 
     def _derive(self, passphrase: Passphrase) -> bytes:
         return self._kdf.derive(bytes(passphrase.secret), self._salt)  # type: ignore[arg-type]

@@ -24,12 +24,13 @@ from gpyro.access import describe_caller
 from gpyro.configuration import Settings
 from gpyro.connection import Connection
 from gpyro.errors import ConnectionClosedError, ConnectionDeniedError, ProtocolError, RemoteProtocolError
+from gpyro.log import Log
 from gpyro.wire.hello import Greeting, Mechanism
 from gpyro.wire.native import Frame
 
 if TYPE_CHECKING:
     from gpyro._daemon.accounts import AccountBook
-    from gpyro.auth import DefaultConnValidator
+    from gpyro.auth import DefaultConnValidator, Identifications
 
 __all__ = ["Entrance"]
 
@@ -40,17 +41,21 @@ SILENT_SECONDS, LOGIN_SECONDS = 0.1, 1.0
 QUEUE_SECONDS, LEAST_SECONDS, LEAST_TURNS = 0.05, 0.02, 4
 #: The least patience with somebody who is logging in: his passphrase has to be salted, and he may live far away.
 LEAST_LOGIN_SECONDS = 0.25
+#: Seconds between two lines about failed logins.
+TELL_SECONDS = 1.0
 #: Seconds between two looks into the lobby, and how many it holds.
 LOBBY_SECONDS, LOBBY_PLACES = 0.02, 1000
 
+CHANGED = "security reasons: who is let in has just been changed; try again"
 UNKNOWN = "security reasons: the identification was not accepted"
 OPEN = (
-    "security reasons: this server does not authenticate its callers, and this one insists on it; let the daemon "
-    "have setAllowedIdentifications, or take the identification away from the proxy"
+    "security reasons: this server does not authenticate its callers, and the caller has an identification, so it "
+    "insists on that; let the daemon have setAllowedIdentifications, or take the identification from the proxy"
 )
 WANTED = {
     Mechanism.GPYRO_AUTH_1: "security reasons: this server wants an identification, a passphrase or a key "
-    "(_setIdentification)",
+    "(_setIdentification; for a name server NameServerLocator(identification); for commands -i or "
+    "--identification-file)",
     Mechanism.CUSTOM: "security reasons: this server's validator wants a token of its own "
     "(_setNewConnectionValidator)",
 }
@@ -70,6 +75,7 @@ class Entrance:
     def __init__(
         self, settings: Settings, daemon: Callable[[], Any],
         refusal: Callable[[Connection], tuple[int, str] | None], take_in: Callable[[Any], object],
+        places: int = LOBBY_PLACES,
     ) -> None:  # fmt: skip
         self._daemon = daemon
         self._take_in = take_in
@@ -79,11 +85,13 @@ class Entrance:
         #: Roles by identity.
         self.roles: dict[str, frozenset[str]] = {}
         self._book: AccountBook | None = None
+        #: Failed logins since the log was last told, and when that was.
+        self._untold, self._told_at = 0, -TELL_SECONDS
         #: Greenlets in which a validator is being asked.
         self._asking = 0
         #: Who is not let in yet, with time and turn of the loop of the arrival, oldest first.
         self._waiting: dict[Connection, tuple[float, int]] = {}
-        self._lobby = Lobby(LOBBY_PLACES, settings.handshake_timeout_seconds)
+        self._lobby = Lobby(min(LOBBY_PLACES, places), settings.handshake_timeout_seconds)
         self._lobby_timer: hub.Timer | None = None
         self.sources = Sources(
             settings.max_failed_logins, settings.block_seconds, settings.max_sources,
@@ -107,7 +115,8 @@ class Entrance:
         # A validator that hangs must not gather greenlets of callers that have left.
         return len(self._waiting) < limit and self._asking < limit
 
-    def _end_dawdlers(self, limit: int, waiting: int) -> None:
+    def _end_dawdlers(self, limit: int, waiting: int, source: str | None = None) -> None:
+        """End who takes too long while others wait for one of `limit` slots, of one address if it is given."""
         patience = max(limit * QUEUE_SECONDS / max(waiting, 1), LEAST_SECONDS)
         silent = min(SILENT_SECONDS, patience)
         login = min(LOGIN_SECONDS, max(patience, LEAST_LOGIN_SECONDS))
@@ -115,10 +124,13 @@ class Entrance:
         for connection, (since, turn) in list(self._waiting.items()):
             if now - since <= silent:
                 break
+            if source is not None and _source(connection) != source:
+                continue
             is_late = connection.peer is None or now - since > login
             if is_late and connection.state.turns() - turn >= LEAST_TURNS:
+                item = "max_unauthenticated" if source is None else "max_unauthenticated_per_source"
                 connection.close(ConnectionClosedError(
-                    f"connection lost: {limit} callers are not let in yet (max_unauthenticated); this one dawdled"
+                    f"connection lost: {limit} callers are not let in yet ({item}), and this one dawdled"
                 ))  # fmt: skip
 
     def receive(self, sock: Any, host: str, state: hub.HubState) -> None:
@@ -138,8 +150,8 @@ class Entrance:
             sock.close()
 
     def is_called_upon(self) -> bool:
-        """Tell whether a timer has to come before somebody who waits is let in."""
-        return len(self._lobby) > 0
+        """Tell whether somebody waits for something that no socket tells of: a timer, or a validator's own."""
+        return len(self._lobby) > 0 or self._asking > 0
 
     def _watch_lobby(self, state: hub.HubState) -> None:
         if self._lobby_timer is None:
@@ -147,18 +159,36 @@ class Entrance:
 
     def _look_into_lobby(self, state: hub.HubState) -> None:
         self._lobby_timer = None
-        late = self._lobby.end_late(time.monotonic())
-        if late:
-            log.warning("%d callers waited in vain for a slot (max_unauthenticated_per_source)", late)
-        self._lobby.call_in(lambda source: not self.sources.has_share(source) and self.has_room(), self._take_in)
-        if len(self._lobby):
-            self._watch_lobby(state)
+        for source, late in self._lobby.end_late(time.monotonic()).items():
+            log.warning(
+                "%d callers from %s waited in vain for a slot (max_unauthenticated_per_source)", late, source
+            )
+        for source, waiting in self._lobby.counts().items():
+            if self.sources.has_share(source):
+                self._end_dawdlers(self._settings.max_unauthenticated_per_source, waiting, source)
+        try:
+            self._lobby.call_in(lambda source: not self.sources.has_share(source) and self.has_room(), self._enter)
+        finally:
+            if len(self._lobby):
+                self._watch_lobby(state)
+
+    def _enter(self, sock: Any) -> None:
+        try:
+            self._take_in(sock)
+        except Exception:
+            log.exception("a caller from the lobby could not be taken in")
+            sock.close()
 
     def close(self) -> None:
         """Nobody is let in any more."""
         if self._lobby_timer is not None:
             self._lobby_timer.cancel()
             self._lobby_timer = None
+        self._lobby.close()
+
+    def abandon(self) -> None:
+        """This is a forked child: those who wait are the parent's."""
+        self._lobby_timer = None
         self._lobby.close()
 
     def _is_rationed(self, host: str) -> bool:
@@ -179,6 +209,8 @@ class Entrance:
     def admit(self, connection: Connection, greeting: Greeting, hello: Frame) -> None:
         """Decide about a caller that has said hello; with a validator, soon."""
         refusal = self._refusal(connection) or self._refuse_source(connection)
+        if self._is_shut_out(connection):
+            return
         if refusal is not None:
             connection.opening.deny(*refusal)
         elif self.validator is not None:
@@ -227,11 +259,11 @@ class Entrance:
         except ProtocolError as exc:
             # It has ended meanwhile, and that is known.
             log.debug("%s did not log in: %s", connection.addr, exc)
-        except Exception:
+        except BaseException as exc:
             log.exception("the validator failed for %s, which is denied", connection.addr)
-            connection.opening.deny(
-                ConnectionDeniedError.UNSPECIFIED, "unspecified reason: the server's validator failed"
-            )
+            connection.opening.break_off("unspecified reason: the server's validator failed")
+            if not isinstance(exc, (Exception, hub.Timeout)):
+                raise
         finally:
             self._asking -= 1
             connection.login = None
@@ -259,6 +291,8 @@ class Entrance:
 
     def _agrees(self, connection: Connection, answer: Any) -> bool:
         """Deny where a validator's answer, (1, 0) or (0, reason code), says so."""
+        if not isinstance(answer, tuple) or len(answer) != 2:
+            raise ValueError(f"the validator returned {answer!r}; it has to be (1, 0), or (0, reason code)")
         accepted, code = answer
         if not accepted:
             reason = ConnectionDeniedError.REASONS.get(code, ConnectionDeniedError.REASONS[0])
@@ -276,6 +310,13 @@ class Entrance:
         challenge = connection.opening.challenge(Mechanism.GPYRO_AUTH_1, login.challenge_fields())
         transcript = login.transcript(raw_opening(hello), challenge)
         proof = parse_token(bytes(connection.opening.handshake.wait()[4]))
+        if self._is_shut_out(connection):
+            return
+        if self.validator is not validator or validator.identifications is None:
+            connection.opening.deny(ConnectionDeniedError.SECURITY, CHANGED)
+            return
+        # Anew, as somebody may have been taken out since the challenge.
+        login.accounts = self._open_book().of(validator.identifications)
         connection.login = attempt = Attempt(login)
         accepted, code = validator.acceptIdentification(self._daemon(), connection, proof, transcript)
         # A validator cannot let in somebody whose proof is wrong: there would be none to give him in return.
@@ -304,20 +345,46 @@ class Entrance:
         fields = build_challenge_fields(challenge)
         connection.opening.challenge(Mechanism.CUSTOM, fields)
         token = parse_token(bytes(connection.opening.handshake.wait()[4]))
+        if self._is_shut_out(connection):
+            return
+        if self.validator is not validator:
+            connection.opening.deny(ConnectionDeniedError.SECURITY, CHANGED)
+            return
         answer = validator.acceptIdentification(self._daemon(), connection, token, *fields.values())
         if self._agrees(connection, answer):
             self._let_in(connection, b"")
         else:
             self._count_failure(connection)
 
+    def _is_shut_out(self, connection: Connection) -> bool:
+        """Close without a word where others from there have failed too often meanwhile."""
+        host = _host(connection)
+        if not self._is_rationed(host) or not self.sources.is_blocked(source_of(host), time.monotonic()):
+            return False
+        connection.close(ConnectionClosedError("connection lost: too many logins from there have failed"))
+        return True
+
     def _count_failure(self, connection: Connection) -> None:
         host = _host(connection)
-        log.info("a login from %s failed", connection.addr)
+        self._tell_failure(connection)
         if self._is_rationed(host) and self.sources.failed(source_of(host), time.monotonic()):
+            self._lobby.close_source(source_of(host))
             log.warning(
                 "%s is shut out for %g s: %d logins from there have failed within a minute (max_failed_logins)",
                 source_of(host), self._settings.block_seconds, self._settings.max_failed_logins,
             )  # fmt: skip
+
+    def _tell_failure(self, connection: Connection) -> None:
+        """Let an operator know, a line a second at most, however many fail."""
+        who = "" if connection.login is None else connection.login.key_id
+        log.info("a login from %s as %s failed", connection.addr, who or "nobody by name")
+        self._untold += 1
+        now = time.monotonic()
+        if now - self._told_at >= TELL_SECONDS:
+            others = f", the last of {self._untold} since it was last told" if self._untold > 1 else ""
+            as_whom = f" as {who!r}" if who else ""
+            Log.warn("Daemon", f"a login from {connection.addr}{as_whom} failed{others}")
+            self._told_at, self._untold = now, 0
 
     # -- whom it knows ---------------------------------------------------------------------------------------
 
@@ -325,6 +392,8 @@ class Entrance:
         """Give identities their roles; holds for connections that come."""
         from gpyro.auth import check_id
 
+        if not isinstance(roles, Mapping):
+            raise TypeError(f"roles are {roles!r}; give a mapping, like {{'press-4': ['operator']}}")
         checked = {}
         for identity, names in roles.items():
             if isinstance(names, str):
@@ -332,11 +401,11 @@ class Entrance:
             checked[str(identity)] = frozenset(check_id(name) for name in names)
         self.roles = checked
 
-    def prepare(self, validator: DefaultConnValidator | None) -> None:
-        """Make ready what a validator will want, before it decides: nobody shall wait for that at the door."""
-        if validator is not None and validator.identifications is not None:
+    def prepare(self, wanted: Identifications | None) -> None:
+        """Make ready what will be wanted, before it is: nobody shall wait for that at the door."""
+        if wanted is not None:
             book = self._open_book()
-            book.use(book.make(validator.identifications), validator.identifications)
+            book.use(book.make(wanted), wanted)
 
     def _open_book(self) -> AccountBook:
         if self._book is None:

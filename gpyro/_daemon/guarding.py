@@ -10,7 +10,7 @@ from gpyro.errors import DaemonError
 from gpyro.log import Log
 
 if TYPE_CHECKING:
-    from gpyro.auth import DefaultConnValidator
+    from gpyro.auth import DefaultConnValidator, Means
 
 __all__ = ["checked_pickle", "checked_tls", "checked_validator", "is_guarded", "warn_of_pickle"]
 
@@ -33,8 +33,21 @@ def checked_tls(protocol: str, tls: Any, settings: Settings, unix_path: str) -> 
 
     if tls is None:
         tls = TLSConfig.from_settings(settings)
+    check_tls_type(tls)
     tls.server_context()
     return tls
+
+
+def check_tls_type(tls: object) -> None:
+    """See that this is a TLSConfig.
+
+    Raises:
+        TypeError: it is not.
+    """
+    from gpyro.hub import TLSConfig
+
+    if not isinstance(tls, TLSConfig):
+        raise TypeError(f"tls={tls!r}; it takes gpyro.TLSConfig(...), see docs/tls.md")
 
 
 def checked_validator(
@@ -79,13 +92,12 @@ def warn_of_pickle(hostname: str, pickle: Any) -> None:
         Log.warn("Daemon", f"{hostname} takes pickles from callers that have logged in: {pickle!r}")
 
 
-def is_guarded(validator: DefaultConnValidator | None, tls: Any) -> bool:
+def is_guarded(means: Means | None, tls: Any) -> bool:
     """Tell whether every caller has to prove who it is, by TLS or by a login that nobody on the way can use."""
     if tls is not None and tls.client_certificates == "required":
         return True
-    if validator is None:
+    if means is None:
         return False
     from gpyro.auth import Means
 
-    means = validator.means()
     return means is Means.LOGIN or (means is Means.CUSTOM and tls is not None)

@@ -13,6 +13,10 @@ from typing import Any
 __all__ = ["Lobby"]
 
 
+#: One address may have this part of all places.
+SHARES = 4
+
+
 class Lobby:
     """Sockets by the address that they come from, at most `limit` in all, each for at most `seconds`."""
 
@@ -30,7 +34,8 @@ class Lobby:
 
     def take(self, source: str, sock: Any, now: float) -> bool:
         """Let a caller wait; False where there is no room for him."""
-        if self._count >= self._limit:
+        share = max(self._limit // SHARES, 1)
+        if self._count >= self._limit or len(self._queues.get(source, ())) >= share:
             return False
         self._queues.setdefault(source, deque()).append((sock, now))
         self._count += 1
@@ -46,20 +51,28 @@ class Lobby:
             while source in self._queues and may_enter(source):
                 enter(self._pop(source))
 
-    def end_late(self, now: float) -> int:
-        """Close those who have waited too long; returns how many."""
-        ended = 0
+    def counts(self) -> dict[str, int]:
+        """Return how many wait, by address."""
+        return {source: len(queue) for source, queue in self._queues.items()}
+
+    def end_late(self, now: float) -> dict[str, int]:
+        """Close those who have waited too long; returns how many, by address."""
+        ended: dict[str, int] = {}
         for source, queue in list(self._queues.items()):
             while queue and now - queue[0][1] >= self._seconds:
                 self._pop(source).close()
-                ended += 1
+                ended[source] = ended.get(source, 0) + 1
         return ended
+
+    def close_source(self, source: str) -> None:
+        """Close all from there."""
+        while source in self._queues:
+            self._pop(source).close()
 
     def close(self) -> None:
         """Close all."""
         for source in list(self._queues):
-            while source in self._queues:
-                self._pop(source).close()
+            self.close_source(source)
 
     def _pop(self, source: str) -> Any:
         queue = self._queues[source]

@@ -90,7 +90,9 @@ class Service:
         self._max_connections = _max_connections(settings.maxconnections)
         #: What validators get as the daemon; weak, as nothing of the hub keeps that alive.
         self.daemon: Callable[[], Any] = lambda: None
-        self.entrance = Entrance(settings, lambda: self.daemon(), self._refusal, self._take_in)
+        self.entrance = Entrance(
+            settings, lambda: self.daemon(), self._refusal, self._take_in, max(self._max_connections // 10, 4)
+        )
         #: A TLSConfig, where this daemon speaks TLS.
         self.tls: Any = None
         #: Called with the storage of each connection when that is first asked for (setInitTLS).
@@ -120,7 +122,7 @@ class Service:
 
     def _refusal(self, connection: Connection) -> tuple[int, str] | None:
         """Say why nobody, or not this caller, can be let in now, whoever it is."""
-        if self.ended:
+        if self.ended or os.getpid() != self._pid:
             return ConnectionDeniedError.UNSPECIFIED, "the server is shutting down"
         if len(self._connections) > self._max_connections:
             return ConnectionDeniedError.SERVERTOOBUSY, (
@@ -472,6 +474,7 @@ class Service:
 
     def _forget(self) -> None:
         """Close what the parent process has; its socket file and its peers stay as they are."""
+        self.entrance.abandon()
         if self._listener is not None:
             self._listener.close()
         else:

@@ -11,6 +11,7 @@ import _socket
 import errno
 import logging
 import os
+import resource
 import stat
 import sys
 import time
@@ -26,8 +27,8 @@ if TYPE_CHECKING:
     from gpyro._hub.tls import TLSConfig
 
 __all__ = [
-    "connect", "file_number", "is_loopback", "listen_tcp", "listen_unix", "peer_host", "peer_uid", "resolve",
-    "unlink_unix", "wait_ready",
+    "connect", "descriptor_limit", "file_number", "is_loopback", "listen_tcp", "listen_unix", "peer_host",
+    "peer_uid", "resolve", "unlink_unix", "wait_ready",
 ]  # fmt: skip
 
 AF_INET, AF_INET6, AF_UNIX = _socket.AF_INET, _socket.AF_INET6, _socket.AF_UNIX
@@ -316,6 +317,12 @@ def _remove_stale(path: str) -> None:
     if code != errno.ECONNREFUSED:
         raise DaemonError(f"couldn't start the daemon: unix socket {path!r} is in use")
     os.unlink(path)
+
+
+def descriptor_limit() -> int:
+    """Return how many descriptors this process may have; a large number where that is not limited."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return soft if soft != resource.RLIM_INFINITY else 1 << 30
 
 
 def file_number(path: str) -> int:

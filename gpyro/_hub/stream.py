@@ -17,6 +17,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Union
 
+from gpyro._hub.sockets import descriptor_limit
 from gpyro._hub.state import HubState
 
 if TYPE_CHECKING:
@@ -35,8 +36,9 @@ MAX_PIECES = 512
 
 #: Large messages that may wait for the one that is leaving, before the stream counts as congested.
 MAX_BULK = 4
-#: Sockets that one thread keeps open only until their peers have closed too; more are closed at once.
-MAX_CLOSING = 1000
+#: Sockets that one thread keeps open only until their peers have closed too, and their share of all descriptors;
+#: more are closed at once.
+MAX_CLOSING, CLOSING_SHARE = 1000, 0.05
 #: Where Linux's struct tcp_info has the milliseconds since data was sent, (an ACK was sent,) data was received.
 TCP_INFO_BYTES, TCP_INFO_TIMES_AT, TCP_INFO_TIMES = 104, 44, struct.Struct("=III")
 #: Reads after a write has failed: more than the kernel keeps for a socket by default.
@@ -254,7 +256,7 @@ class Stream:
         """
         self.stop_reading()
         self.flush()
-        if self.closed or (self.is_flushed() and not self._may_lose()) or len(self.state.closing) >= MAX_CLOSING:
+        if self.closed or (self.is_flushed() and not self._may_lose()) or self._are_many_closing():
             self.close()
             return
         self.state.closing.add(self)
@@ -266,6 +268,11 @@ class Stream:
         self.on_readable = self._forget_input
         self.start_reading()
         self._half_close()
+
+    def _are_many_closing(self) -> bool:
+        closing = len(self.state.closing)
+        # The limit is asked for only where there are enough for it to matter.
+        return closing >= 16 and closing >= min(MAX_CLOSING, descriptor_limit() * CLOSING_SHARE)
 
     def _half_close(self) -> None:
         if self.is_flushed() and not self.closed:

@@ -103,7 +103,8 @@ def claims_too_much(data: bytes | bytearray | memoryview) -> bool:
         possible += 2 * int.from_bytes(header["short"] or header["long"], "big")
         if possible > len(data):
             # Perhaps one of them is no header but text.
-            return scan(bytes(data))[1] > len(data)
+            # As deep as ormsgpack goes: it refuses what is deeper before it comes to anything behind.
+            return scan(bytes(data), NATIVE_NESTING)[1] > len(data)
     return False
 
 

@@ -154,13 +154,14 @@ class ServerLogin:
         RemoteProtocolError: the HELLO is not one of this mechanism.
     """
 
-    __slots__ = ("_accounts", "_binding", "_nonce", "key_id")
+    __slots__ = ("_binding", "_nonce", "accounts", "key_id")
 
     def __init__(
         self, accounts: Accounts, greeting: Greeting, binding: bytes = b"", nonce: bytes | None = None
     ) -> None:
         fields = greeting.fields
-        self._accounts = accounts
+        #: Whom the server knows; they may be changed for newer ones until the proof is checked.
+        self.accounts = accounts
         self._binding = binding
         self._nonce = os.urandom(NONCE_BYTES) if nonce is None else nonce
         if len(fields.get(Field.NONCE, b"")) != NONCE_BYTES:
@@ -178,8 +179,8 @@ class ServerLogin:
         """Return what the CHALLENGE has to carry; the same kind for ids that are known and that are not."""
         fields: dict[int, bytes] = {Field.NONCE: self._nonce}
         if not self.key_id:
-            fields[Field.KDF] = self._accounts.kdf.pack()
-            fields[Field.SALT] = self._accounts.salt
+            fields[Field.KDF] = self.accounts.kdf.pack()
+            fields[Field.SALT] = self.accounts.salt
         return fields
 
     def transcript(self, hello: bytes, challenge: bytes) -> bytes:
@@ -188,7 +189,7 @@ class ServerLogin:
 
     def check(self, transcript: bytes, proof: bytes) -> tuple[Verifier, bytes, Seal, Seal] | None:
         """Return who it is, the WELCOME's body, and the codes for sending and receiving; None for a stranger."""
-        found = self._accounts.check(self.key_id, transcript, proof)
+        found = self.accounts.check(self.key_id, transcript, proof)
         if found is None:
             return None
         verifier, result = found

@@ -33,6 +33,12 @@ def line_of(result: Result) -> str:
     return result.stderr
 
 
+def assert_only_failed_logins(stderr: str) -> None:
+    """An operator sees those, and no secret."""
+    assert all(line.startswith("Daemon: a login from (") for line in stderr.splitlines()), stderr
+    assert PASSPHRASE not in stderr
+
+
 @pytest.fixture(scope="module")
 def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A directory with two keys, the accounts for both, and a passphrase."""
@@ -57,7 +63,8 @@ def port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
         program.read_until("Name Server started.")
         yield number
         ended = program.stop()
-        assert (ended.status, ended.stderr) == (0, "")
+        assert ended.status == 0
+        assert_only_failed_logins(ended.stderr)
 
 
 def nsc(port: int, *words: str, stdin: str | None = None) -> Result:
@@ -197,7 +204,9 @@ def test_servers_and_clients_of_a_name_server_with_accounts(tmp_path: Path, file
         with pytest.raises(ConnectionDeniedError):
             direct.echo("hello")
         ended = program.stop()
-        assert (ended.status, ended.stderr) == (0, "")
+        assert ended.status == 0
+        assert "as 'press-4' failed" in ended.stderr
+        assert_only_failed_logins(ended.stderr)
 
 
 def test_a_second_name_server_sees_that_one_runs_that_it_may_not_ask(port: int, tmp_path: Path) -> None:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import copy
+import socket
 import threading
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, ClassVar
 
 import gevent
 import gevent.event
@@ -20,7 +21,7 @@ from gpyro.errors import (
     DaemonError,
 )
 from tests.support.logins import KEY, OTHER, Thing, denied, guarded_server, identified
-from tests.support.servers import Running, connection_of, eventually, running_daemon
+from tests.support.servers import Running, connection_of, eventually, fake_server, running_daemon
 
 
 @pytest.fixture
@@ -149,6 +150,68 @@ def test_nobody_waits_at_the_door_while_a_new_list_is_salted(
     change.get(timeout=20)
     assert derived == [b"new"]
     denied(identified(server, thing, "one"))
+
+
+def test_changes_of_who_is_let_in_hold_in_the_order_in_which_they_were_made(
+    server: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A revocation is not undone by an earlier change whose passphrases took longer to salt."""
+    derive, may_go, began = auth.Kdf.derive, threading.Event(), []
+
+    def slow(kdf: auth.Kdf, passphrase: bytes, salt: bytes) -> bytes:
+        if passphrase == b"slow":
+            began.append(passphrase)
+            assert may_go.wait(20)
+        return derive(kdf, passphrase, salt)
+
+    monkeypatch.setattr(auth.Kdf, "derive", slow)
+    first = gevent.spawn(server.daemon.setAllowedIdentifications, ["stolen", "slow"])
+    eventually(lambda: began)
+    second = threading.Thread(target=server.daemon.setAllowedIdentifications, args=(["one"],))
+    second.start()
+    may_go.set()
+    first.get(timeout=20)
+    while second.is_alive():
+        gevent.sleep(0.001)
+    denied(identified(server, Thing(), "stolen"))
+    assert identified(server, Thing(), "one").who()[0] == "passphrase:1"
+    assert len(server.service.entrance._book._salted) == 1, "nothing is kept of passphrases that were taken out"
+
+
+def test_a_login_that_was_begun_before_a_revocation_does_not_get_in_after_it(server: Running) -> None:
+    thing = Thing()
+    with fake_server(Paused(server.port)) as port:
+        proxy = server.proxy(str(server.connect(thing)).replace(f":{server.port}/", f":{port}/"))
+        proxy._setIdentification(KEY)
+        call = gevent.spawn(proxy.who)
+        eventually(lambda: Paused.proofs)
+        server.daemon.setAllowedIdentifications(["one"])
+        Paused.proofs.pop().set()
+        with pytest.raises(ConnectionDeniedError, match="not accepted"):
+            call.get(timeout=10)
+    assert thing.calls == 0
+
+
+class Paused:
+    """Passes bytes on, and holds the PROOF back until it is told to go."""
+
+    proofs: ClassVar[list[Any]] = []
+
+    def __init__(self, port: int) -> None:
+        self.port = port
+
+    def __call__(self, sock: Any) -> None:
+        real = socket.create_connection(("127.0.0.1", self.port))
+        with gevent.socket.socket(fileno=real.detach()) as other:
+            other.sendall(sock.recv(65536))
+            sock.sendall(other.recv(65536))
+            proof = sock.recv(65536)
+            may_go = gevent.event.Event()
+            self.proofs.append(may_go)
+            may_go.wait()
+            other.sendall(proof)
+            sock.sendall(other.recv(65536))
+            sock.recv(65536)
 
 
 @pytest.mark.parametrize("change", ["identification", "release", "validator"])

@@ -7,6 +7,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import gevent
@@ -18,6 +19,7 @@ from gpyro.wire.frames import HEADER, FrameType, build_frame
 from gpyro.wire.hello import Field, build_fields
 from gpyro.wire.login import ClientLogin
 from tests.support.attackers import KEY, WRONG, Caller, login_hello, request
+from tests.support.programs import make_environment, run
 from tests.support.servers import SECONDS, Bench, Running, eventually, nothing_left, running_daemon
 
 T = FrameType
@@ -255,6 +257,86 @@ def test_lobby_is_bounded_and_nobody_waits_there_for_ever(monkeypatch: pytest.Mo
         eventually(lambda: all(map(is_closed, callers)))
         for caller in callers:
             caller.close()
+
+
+def test_silent_callers_do_not_keep_the_honest_ones_of_their_address_outside() -> None:
+    with guarded_daemon(ration_loopback=True, max_unauthenticated_per_source=2) as (server, uri, _):
+        silent = [Caller(server.port, "127.0.0.1") for _ in range(12)]
+        proxies = [server.proxy(uri) for _ in range(10)]
+        for proxy in proxies:
+            proxy._setIdentification(KEY)
+        calls = [gevent.spawn(proxy.echo, number) for number, proxy in enumerate(proxies)]
+        assert [call.get(timeout=SECONDS) for call in calls] == list(range(10))
+        for caller in silent:
+            caller.close()
+
+
+def test_one_address_has_only_its_share_of_the_lobby(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(entrance_room, "LOBBY_PLACES", 20)
+    with guarded_daemon(
+        ration_loopback=True, max_unauthenticated_per_source=1, handshake_timeout_seconds=30
+    ) as (server, uri, _):
+        entrance = server.service.entrance
+        entrance._end_dawdlers = lambda *rest: None  # they may stay: this is about places
+        greedy = [Caller(server.port, "127.0.0.9") for _ in range(12)]
+        eventually(lambda: sum(map(is_closed, greedy)) == 6)
+        assert entrance._lobby.counts() == {"127.0.0.9": 5}
+        others = [Caller(server.port, f"127.0.0.{number}") for number in (10, 11, 12)]
+        assert all(caller.log_in() for caller in others)
+        assert log_in_and_call(server, uri)
+        for caller in (*greedy, *others):
+            caller.close()
+        del entrance._end_dawdlers
+
+
+def test_guessers_in_the_lobby_are_shut_out_with_the_others() -> None:
+    with guarded_daemon(
+        ration_loopback=True, max_unauthenticated_per_source=2, max_failed_logins=5
+    ) as (server, uri, _):
+        checked = []
+        attempt = entrance_room.Attempt.check
+
+        def check(self: Any, transcript: bytes, proof: bytes) -> bool:
+            checked.append(proof)
+            return attempt(self, transcript, proof)
+
+        entrance_room.Attempt.check = check  # type: ignore[method-assign]
+        try:
+            guesses = [gevent.spawn(guess, server.port, "127.0.0.9") for _ in range(60)]
+            found = Counter(job.get(timeout=SECONDS) for job in guesses)
+        finally:
+            entrance_room.Attempt.check = attempt  # type: ignore[method-assign]
+        assert found["let in"] == 0
+        assert len(checked) <= 5 + 1 + 2, "those that were on the way in may have been looked at"
+        assert log_in_and_call(server, uri)
+
+
+def test_forked_child_leaves_the_lobby_to_its_parent(tmp_path: Path) -> None:
+    program = """
+import os, socket, sys, gevent, gpyro
+settings = gpyro.config.snapshot(ration_loopback=1, max_unauthenticated_per_source=2)
+daemon = gpyro.Daemon(host="127.0.0.1", port=0, norange=True, identifications=["one"], config=settings)
+loop = gevent.spawn(daemon.requestLoop)
+gevent.sleep(0)
+entrance = daemon._service.entrance
+entrance._end_dawdlers = lambda *rest: None
+socks = [socket.create_connection(("127.0.0.1", daemon.port)) for _ in range(4)]
+while len(entrance._lobby) < 2:
+    gevent.sleep(0.001)
+before = set(os.listdir("/proc/self/fd"))
+child = os.fork()
+if child == 0:
+    status = 0 if len(entrance._lobby) == 0 and not entrance.is_called_upon() else 1
+    try:
+        gevent.sleep(0.1)
+    finally:
+        os._exit(status)
+_, status = os.waitpid(child, 0)
+print("child", status, "lobby", len(entrance._lobby), flush=True)
+daemon.shutdown()
+"""
+    ended = run(["-c", program], make_environment(tmp_path))
+    assert (ended.stdout, ended.status) == ("child 0 lobby 2\n", 0), ended.stderr
 
 
 def test_lobby_is_closed_with_the_daemon() -> None:

@@ -12,7 +12,7 @@ import pytest
 
 import gpyro
 from gpyro import hub
-from gpyro.errors import ConnectionDeniedError, ProtocolError
+from gpyro.errors import ConnectionClosedError, ConnectionDeniedError
 from tests.support.certificates import authority, standard_client
 from tests.support.servers import SECONDS, Bench, Running, connection_of, eventually, running_daemon
 from tests.support.tls_pair import Far, client_config, connect_plain, server_config
@@ -93,8 +93,9 @@ def test_refused_certificate_reaches_the_caller_although_its_requests_are_under_
         bench = Bench()
         for _ in range(20):
             proxy = proxy_of(server, bench)
-            with pytest.raises(ProtocolError, match="it wants a certificate of us"):
+            with pytest.raises(ConnectionClosedError, match="it wants a certificate of us") as info:
                 proxy.echo(b"x" * 100_000)
+            assert not info.value.maybe_executed
             assert bench.entered == 0
 
 

@@ -201,6 +201,59 @@ def test_a_validator_with_a_bug_lets_nobody_in_and_is_logged(
     assert proxy_with(server, account, None).whoami() == (None, None, [])
 
 
+@pytest.mark.parametrize("when", ["host", "identification"])
+def test_a_validator_that_runs_out_of_its_own_time_denies(
+    server: Running, when: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Slow(auth.DefaultConnValidator):
+        def acceptHost(self, daemon: Any, connection: Any) -> tuple[int, int]:
+            if when == "host":
+                self.ask()
+            return 1, 0
+
+        def acceptIdentification(
+            self, daemon: Any, connection: Any, token: bytes, challenge: bytes
+        ) -> tuple[int, int]:
+            self.ask()
+            return 1, 0
+
+        def ask(self) -> None:
+            with gevent.Timeout(0.01):
+                gevent.sleep(60)
+
+    validator = Slow()
+    validator.setAllowedIdentifications(["one"])
+    server.daemon.setNewConnectionValidator(validator)
+    code, text = denial(proxy_with(server, Account(), "one"))
+    assert (code, text) == (0, "unspecified reason: the server's validator failed")
+    assert "the validator failed for" in caplog.text
+    assert server.service.entrance._asking == 0
+
+
+def test_a_validator_keeps_what_it_notes_while_its_list_is_changed(server: Running) -> None:
+    class Counting(auth.DefaultConnValidator):
+        def __init__(self) -> None:
+            super().__init__()
+            self.seen = 0
+
+        def acceptHost(self, daemon: Any, connection: Any) -> tuple[int, int]:
+            self.seen += 1
+            return 1, 0
+
+        def __copy__(self) -> Any:
+            raise AssertionError("a validator is nobody's to copy")
+
+    validator = Counting()
+    validator.setAllowedIdentifications(["one"])
+    server.daemon.setNewConnectionValidator(validator)
+    change = gevent.spawn(server.daemon.setAllowedIdentifications, ["one", "two", "three"])
+    for _ in range(5):
+        proxy_with(server, Account(), "one").whoami()
+    change.get(timeout=10)
+    assert validator.seen == 5
+    assert proxy_with(server, Account(), "three").whoami()[1] == "passphrase:3"
+
+
 def test_requests_that_come_with_the_greeting_wait_for_the_validator(server: Running) -> None:
     """The client needs no login, so its first calls leave with its HELLO; they run when it has been let in."""
     server.daemon.setNewConnectionValidator(Hosts((1, 0)))

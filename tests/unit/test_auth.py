@@ -192,9 +192,10 @@ def test_identifications_are_sorted_into_passphrases_and_keys() -> None:
         ([("user", "password")], TypeError, "passphrase"),
         ([None], TypeError, "passphrase"),
         ([""], ValueError, "empty"),
-        ([Key("a", SECRET), Key("a", b"x" * 32)], ValueError, "two of them have the id 'a'"),
-        ([Key("a", SECRET), auth.Passphrase("a", "x")], ValueError, "two of them have the id 'a'"),
+        ([Key("a", SECRET), Key("a", b"x" * 32)], ValueError, "two of the identifications have the id 'a'"),
+        ([Key("a", SECRET), auth.Passphrase("a", "x")], ValueError, "two of the identifications have the id 'a'"),
         ([str(number) for number in range(101)], ValueError, "101 passphrases; the limit is 100"),
+        ([auth.Passphrase("a", "x"), auth.Passphrase("b", "x")], ValueError, "one passphrase stands for 'b' and"),
     ],
 )
 def test_what_is_no_identification_is_refused(ids: Any, kind: type[Exception], text: str) -> None:
