@@ -72,6 +72,10 @@ class Rights:
     def __repr__(self) -> str:
         return f"<Rights in {', '.join(sorted(self._groups)) or 'no group'}>"
 
+    def names_somebody(self) -> bool:
+        """Tell whether anybody but everybody has rights."""
+        return any(set(grants) - {"*"} for grants in self._groups.values())
+
     def nearest(self, name: str) -> str | None:
         """Return the group whose rules decide about a full name, or None: nothing is granted."""
         while name not in self._groups:

@@ -112,6 +112,16 @@ def test_accounts_are_for_servers(port: int, files: Path) -> None:
     assert "accounts, which are for servers" in result.stderr
 
 
+def test_rights_for_callers_whom_nobody_asks_are_noticed_at_the_start(tmp_path: Path) -> None:
+    (tmp_path / "rights").write_text(":  press-4  admin\n")
+    (tmp_path / "rights").chmod(0o600)
+    environment = make_environment(tmp_path, ns_port=free_port())
+    with Program(["-m", "gpyro", "ns", "-r", "--rights", str(tmp_path / "rights")], environment) as program:
+        assert program.read_until("WARNING: the rights name callers").endswith("so nobody has them")
+        program.read_until("Name Server started.")
+        assert program.stop().status == 0
+
+
 def test_rights_that_others_could_change_are_refused(tmp_path: Path) -> None:
     (tmp_path / "rights").write_text(":  *  lookup\n")
     (tmp_path / "rights").chmod(0o666)

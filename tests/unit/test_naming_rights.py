@@ -408,3 +408,8 @@ def test_the_command_tells_a_bad_file_in_one_line(
 def test_the_command_wants_a_file_that_is_there(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     result, started = run_command(monkeypatch, tmp_path / "missing")
     assert (result.exit_code, started) == (2, [])
+
+
+def test_rights_tell_whether_they_name_anybody_but_everybody() -> None:
+    assert not Rights({":": {"*": {"lookup"}}}).names_somebody()
+    assert Rights({":": {"*": {"lookup"}}, ":Plant": {"press-4": {"register"}}}).names_somebody()
