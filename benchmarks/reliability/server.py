@@ -14,7 +14,8 @@ import greenlet
 
 import gpyro
 from gpyro import hub
-from gpyro.wire.native import State
+from gpyro._connection.opening import Opening
+from gpyro.wire.native import FrameType
 from tests.support.attackers import KEY
 
 __all__ = ["Server"]
@@ -31,9 +32,23 @@ class Target(gpyro.ObjBase):
     def echo(self, value: Any = None) -> Any:
         caller = gpyro.current_call.caller
         self.executed += 1
-        let_in = caller.machine.state in (State.READY, State.LEAVING)
+        # Not the connection's state now: a oneway call may run after its connection has ended.
+        let_in = getattr(caller, "was_welcomed", False)
         self.early += not let_in or (self._wants_login and caller.identity is None)
         return value
+
+
+def note_welcomes() -> None:
+    """From now on, mark each connection of this process that a WELCOME is sent on."""
+    say = Opening.say
+
+    def note(opening: Opening, kind: FrameType, body: bytes) -> bytes:
+        sent = say(opening, kind, body)
+        if kind is FrameType.WELCOME:
+            opening._connection.was_welcomed = True
+        return sent
+
+    Opening.say = note  # type: ignore[method-assign]
 
 
 class Watch:
@@ -64,6 +79,7 @@ class Server:
 
     def __init__(self, settings: dict[str, Any], certificate: str = "", ca: str = "") -> None:
         logging.disable(logging.CRITICAL)
+        note_welcomes()
         self.targets: list[Target] = []
         self.watches: list[Watch] = []
         self.daemons: list[Any] = []

@@ -119,8 +119,8 @@ class NameServerStarter:
         self.uri = self.daemon.connect(self.ns, NAMESERVER_NAME)
         if checked is not None and checked.names_somebody() and self.identification is None:
             print(
-                "WARNING: the rights name callers, but nobody has to identify himself (-i, --identification-file), "
-                "so nobody has them"
+                "WARNING: the rights name callers, but nobody has to identify himself "
+                "(-i, --identification-file), so nobody has them"
             )
         self._tell(bool(keep), bool(verbose))
         self._write_file()
