@@ -20,6 +20,7 @@ from __future__ import annotations
 import logging
 import os
 import re
+from abc import ABC, abstractmethod
 from typing import ClassVar
 
 from gpyro.configuration import Settings, config
@@ -56,7 +57,7 @@ CONTINUATION = "\n | "
 _LINE_ENDS = re.compile(r"\r\n|[\n\r\v\f\x1c-\x1e\x85\u2028\u2029]")
 
 
-class LoggerBase:
+class LoggerBase(ABC):
     """One log: a logger of standard logging and a file.
 
     The file is opened for each entry, so that it may be moved away at any time and no descriptor stays open;
@@ -96,11 +97,13 @@ class LoggerBase:
 
     # -- what differs between the two logs
 
+    @abstractmethod
     def _level(self) -> int:
-        raise NotImplementedError
+        """Return how much is logged."""
 
+    @abstractmethod
     def _logfile(self) -> str:
-        raise NotImplementedError
+        """Return the path of the file that is written to."""
 
     # -- the way of an entry
 

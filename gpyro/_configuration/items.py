@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Any, Generic, TypeVar, overload
 
@@ -52,7 +53,7 @@ FLAG_WORDS = {
 # -- kinds of items -------------------------------------------------------------------------------------
 
 
-class Item(Generic[T]):
+class Item(ABC, Generic[T]):
     """One setting: its default, its meaning with its unit, and whether snapshots read it live.
 
     It is the descriptor that stands in the table below, so `config.port` is an int for mypy too.
@@ -81,12 +82,13 @@ class Item(Generic[T]):
         return f"<Item {self.name}: {self.allowed}, default {self.default!r}{', live' if self.live else ''}>"
 
     @property
+    @abstractmethod
     def allowed(self) -> str:
         """What may be put in, for people."""
-        raise NotImplementedError
 
+    @abstractmethod
     def is_allowed(self, value: object) -> bool:
-        raise NotImplementedError
+        """Tell whether a value may be put in."""
 
     def parse(self, text: str) -> object:
         """Turn the text of a file or variable into a value; ValueError when it is none."""

@@ -11,6 +11,7 @@ from gpyro.log import Log
 
 __all__ = ["initClient", "initServer", "settings_text"]
 
+
 def initServer(banner: bool | int = 0, storageCheck: bool | int = 1) -> None:
     """Get ready to be a server; cheap, optional, and harmless when repeated.
 
