@@ -27,6 +27,7 @@ from gpyro.wire.frames import (
 from gpyro.wire.hello import Field, Greeting, Mechanism, build_denial, build_fields
 from gpyro.wire.login import ClientLogin, raw_opening
 from gpyro.wire.native import Machine, Side
+from tests.support.frames import next_frame
 
 __all__ = ["KEY", "WRONG", "Caller", "hello", "login_hello", "mutate", "real_frames", "request"]
 
@@ -83,14 +84,7 @@ class Caller:
         Raises:
             EOFError: the server has closed.
         """
-        while not self._frames:
-            data = self.sock.recv(65536)
-            if not data:
-                raise EOFError
-            self._machine.receive_data(data)
-            while frames := self._machine.next_frames():
-                self._frames += frames
-        frame = self._frames.pop(0)
+        frame = next_frame(self.sock, self._machine, self._frames)
         return frame[0], bytes(frame[4]), frame
 
     def greet(self) -> bool:

@@ -38,6 +38,7 @@ from gpyro.wire.native import (
     build_frame,
     build_target,
 )
+from tests.support.frames import next_frame
 
 __all__ = [
     "SECONDS",
@@ -294,14 +295,7 @@ class RawPeer:
         Raises:
             EOFError: the server has closed.
         """
-        while not self._frames:
-            data = self.sock.recv(65536)
-            if not data:
-                raise EOFError
-            self.machine.receive_data(data)
-            while frames := self.machine.next_frames():
-                self._frames += frames
-        return self._frames.pop(0)
+        return next_frame(self.sock, self.machine, self._frames)
 
     def read_to_end(self) -> bytes:
         """Return all that the server says until it closes; a reset is an end too."""
