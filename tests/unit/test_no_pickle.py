@@ -164,7 +164,7 @@ def refuse(*args, **kwargs):
     raise ImportError("pickle is not to be used")
 
 importers = [entry.filename for entry in traceback.extract_stack()[:-1] if "importlib" not in entry.filename]
-if {"gpyro", "gpyro_cli"} & set(importers[-1].split(os.sep)[:-1]):
+if os.path.realpath(importers[-1]).startswith(tuple(os.environ["POISON_ROOMS"].split(os.pathsep))):
     refuse()
 places = [place for place in sys.path if place != os.path.dirname(__file__)]
 spec = importlib.machinery.PathFinder.find_spec(__name__, places)
@@ -183,6 +183,9 @@ def poisoned(directory: Path) -> tuple[dict[str, str], Path]:
         (directory / f"{name}.py").write_text(POISON)
     environment = make_environment(directory)
     environment["PYTHONPATH"] = os.pathsep.join((str(directory), environment["PYTHONPATH"]))
+    # Whole directories: the clone around them, and with it gevent's, may be called gpyro too.
+    rooms = [os.path.join(os.path.realpath(room.__path__[0]), "") for room in (gpyro, gpyro_cli)]
+    environment["POISON_ROOMS"] = os.pathsep.join(rooms)
     environment["POISON_TAKEN"] = str(directory / "taken")
     return environment, directory / "taken"
 
