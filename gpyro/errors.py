@@ -7,6 +7,7 @@
     +-- ConfigurationError          caller: a setting has a value that it cannot have (also a ValueError)
     +-- DaemonError                 caller: a daemon is used in a way it does not allow
     +-- AccessDeniedError           caller: it may not do that here; whoever runs the server can allow it
+    +-- StorageError                host:   the place where names are kept failed, or is damaged
     +-- NoModuleError               peer:   a class that this side does not know
     +-- RemoteError                 peer:   the remote object raised something this side has no class for
     +-- ServerBusyError             peer:   it refused the call unstarted, try again later
@@ -41,6 +42,7 @@ __all__ = [
     "RemoteProtocolError",
     "SerializationError",
     "ServerBusyError",
+    "StorageError",
     "TimeoutError",
     "URIError",
     "UnknownObjectError",
@@ -85,6 +87,10 @@ class AccessDeniedError(PyroError):
 
     The message names who called, what for, and how it can be granted.
     """
+
+
+class StorageError(PyroError):
+    """The place where names are kept did not take a change, which is undone; or it is damaged, or too new."""
 
 
 class NoModuleError(PyroError):

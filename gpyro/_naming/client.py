@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
-from gpyro._naming.server import NAMESERVER_NAME, check_address
+from gpyro._naming.server import NAMESERVER_NAME, check_address, check_many
 from gpyro._naming.urifile import read_uri_file
 from gpyro.configuration import Settings, config
 from gpyro.errors import (
@@ -16,7 +16,8 @@ from gpyro.errors import (
     TimeoutError,
     UnknownObjectError,
 )
-from gpyro.names import Listing, SystemMeta, expand_name
+from gpyro.names import Listing, expand_name
+from gpyro.nametree import SystemMeta
 from gpyro.proxy import Proxy, RemoteMethod
 from gpyro.uri import PyroURI, build_unix_address
 
@@ -50,8 +51,8 @@ class NameServerProxy(Proxy):
         if not noconnect:
             self.ping()
 
-    def _change(self, method: str, *args: Any) -> Any:
-        return RemoteMethod(self.__dict__["_core"], method)(*args)
+    def _change(self, method: str, *args: Any, **options: Any) -> Any:
+        return RemoteMethod(self.__dict__["_core"], method)(*args, **options)
 
     def _ask(self, method: str, *args: Any) -> Any:
         try:
@@ -73,18 +74,28 @@ class NameServerProxy(Proxy):
 
     # -- objects
 
-    def register(self, name: str, URI: PyroURI | str) -> None:
+    def register(
+        self, name: str, URI: PyroURI | str, *, replace: bool = False, member: bool = False
+    ) -> None:
         """Put an address under a name; see `NameServer.register`."""
-        self._change("register", self.fullName(name), check_address(name, URI))
+        options = {"replace": replace, "member": member}
+        wanted = {option: value for option, value in options.items() if value}
+        self._change("register", self.fullName(name), check_address(name, URI), **wanted)
 
-    def unregister(self, name: str) -> None:
-        """Remove a name; see `NameServer.unregister`."""
-        self._change("unregister", self.fullName(name))
+    def unregister(self, name: str, URI: PyroURI | str | None = None) -> None:
+        """Remove a name, or one address under it; see `NameServer.unregister`."""
+        self._change("unregister", self.fullName(name), *(() if URI is None else (check_address(name, URI),)))
 
-    def resolve(self, name: str) -> PyroURI:
-        """Return the address under a name; see `NameServer.resolve`."""
-        uri = self._ask("resolve", self.fullName(name))
-        return uri if isinstance(uri, PyroURI) else PyroURI(uri)
+    def resolve(self, name: str, choose: str = "first") -> Any:
+        """Return the address under a name, or with "all" a list; see `NameServer.resolve`."""
+        return self._ask("resolve", self.fullName(name), *(() if choose == "first" else (choose,)))
+
+    def resolve_many(self, names: Sequence[str], choose: str = "first") -> dict[str, Any]:
+        """Return {name: address, or None where there is none}, asked at one go; see `NameServer.resolve_many`."""
+        check_many(names)
+        full_names = {name: self.fullName(name) for name in names}
+        found = self._ask("resolve_many", list(full_names.values()), choose)
+        return {name: found[full_name] for name, full_name in full_names.items()}
 
     def flatlist(self) -> Any:
         """Return (full name, address) of every object, sorted by name."""
@@ -289,6 +300,7 @@ def resolve_uri(uri: PyroURI, asker: Any = None) -> PyroURI:
     identification = None if asker is None else asker.identification
     ns = find_name_server(identification, uri.address or None, uri.port)
     try:
-        return ns.resolve(uri.objectID)
+        found: PyroURI = ns.resolve(uri.objectID)
+        return found
     finally:
         ns._release()

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import random
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from gpyro import hub
-from gpyro._naming.rights import ADMIN, LOOKUP, REGISTER, REMOVE, GroupRights, Rights, is_owner, make_rights
+from gpyro._naming.guard import Guard, owner_of_call
+from gpyro._naming.meta import decode_meta, encode_meta
+from gpyro._naming.rights import ADMIN, LOOKUP, REGISTER, REMOVE, GroupRights, Rights
 from gpyro.configuration import config
 from gpyro.context import current_call
 from gpyro.errors import NamingError, URIError
-from gpyro.names import ROOT, Listing, SystemMeta, check_page, expand_name, naming_error, split_name
+from gpyro.names import OBJECT, ROOT, Listing, expand_name, naming_error, split_name
+from gpyro.nametree import Member, Record, SystemMeta, check_page
 from gpyro.objects import ObjBase
 from gpyro.storage.base import NameStorage
 from gpyro.storage.memory import MemoryStorage
@@ -25,6 +28,11 @@ NAMESERVER_NAME = ":Pyro.NameServer"
 OWN_GROUP = ":Pyro"
 #: What a denied shutdown begins with. Source: Pyro 3.16, transcript A2.
 DENIED = "Shutdown request denied"
+
+#: Which of several addresses is wanted.
+FIRST, RANDOM, ALL = "first", "random", "all"
+#: Most names that one `resolve_many` takes: an answer of some MB, and some 10 ms of the hub.
+MAX_AT_ONCE = 10_000
 
 
 def check_address(name: str, URI: object) -> PyroURI:
@@ -57,8 +65,8 @@ class NameServer(ObjBase):
             while it serves a caller count as that caller's.
 
     Resources: who gives a storage closes it.
-    Errors: NamingError, AccessDeniedError, and whatever a storage raises, go to the caller. Who lacks a right is
-    not told whether there is such a name.
+    Errors: NamingError, AccessDeniedError, StorageError and whatever else a storage raises go to the caller. Who
+    lacks a right is not told whether there is such a name.
 
     Source: Pyro 3 manual, chapter 5; the names of the methods are Pyro's.
     """
@@ -74,14 +82,13 @@ class NameServer(ObjBase):
         self._storage = MemoryStorage(created=time.time()) if storage is None else storage
         self._keep_running = keep_running
         self._on_shutdown = on_shutdown
-        self._rights = make_rights(rights)
-        # A storage is not made for several threads at once; nothing under it ever waits.
-        self._lock = hub.NativeLock()
+        self._guard = Guard(rights)
         for group in (OWN_GROUP, config.ns_defaultgroup):
             self._ensure_group(group)
 
     def __repr__(self) -> str:
-        return f"<NameServer {self._storage!r}{'' if self._rights is None else f', {self._rights!r}'}>"
+        rights = self._guard.rights
+        return f"<NameServer {self._storage!r}{'' if rights is None else f', {rights!r}'}>"
 
     def _ensure_group(self, group: str) -> None:
         if group == ROOT or self._storage.kind(group) is not None:
@@ -89,73 +96,77 @@ class NameServer(ObjBase):
         self._ensure_group(split_name(group)[0])
         self._storage.create_group(group, created=time.time())
 
-    # -- rights ----------------------------------------------------------------------------------------------
-
-    def _require(self, right: str, *names: str) -> None:
-        """See that the caller has a right to all these names.
-
-        Raises:
-            AccessDeniedError: to one of them it has not.
-        """
-        caller = current_call.caller
-        if self._rights is None or caller is None:
-            return
-        for name in names:
-            if not self._rights.may(caller.principals, right, name):
-                raise self._rights.denial(caller.identity, caller.principals, right, name)
-
-    def _require_unless_owner(self, right: str, name: str) -> None:
-        """Like `_require`, but who registered the name needs no right; the lock is held."""
-        if self._rights is not None and self._storage.kind(name) is not None:
-            if is_owner(current_call.identity, self._storage.get_system_meta(name).owner):
-                return
-        self._require(right, name)
+    def _record_or_none(self, name: str) -> Record | None:
+        return None if self._storage.kind(name) is None else self._storage.record(name)
 
     # -- objects ---------------------------------------------------------------------------------------------
 
-    def register(self, name: str, URI: PyroURI | str) -> None:
-        """Put an address under a name.
+    def register(
+        self, name: str, URI: PyroURI | str, *, replace: bool = False, member: bool = False
+    ) -> None:
+        """Put an address under a name; it stays until it is removed.
+
+        Args:
+            replace: take the place of the addresses that are there; needs the right to remove them.
+            member: stand beside the addresses that are there.
 
         Raises:
             NamingError: the name is malformed or taken, its group is not there, or this is no address.
         """
         full_name, uri = self.fullName(name), check_address(name, URI)
-        self._require(REGISTER, full_name)
-        with self._lock:
-            self._storage.register(full_name, str(uri), created=time.time(), owner=_owner())
+        self._guard.require(REGISTER, full_name)
+        if replace:
+            record = self._record_or_none(full_name)
+            if record is not None:
+                self._guard.require_unless_owner(REMOVE, full_name, record)
+        self._storage.register(
+            full_name, str(uri), created=time.time(), owner=owner_of_call(), replace=replace, member=member
+        )
 
-    def unregister(self, name: str) -> None:
-        """Remove a name; who registered it may always.
+    def unregister(self, name: str, URI: PyroURI | str | None = None) -> None:
+        """Remove a name, or only one of the addresses under it; who registered it may always.
 
         Raises:
-            NamingError: there is no such name, or it is that of a group.
+            NamingError: there is no such name or address, or it is that of a group.
         """
         full_name = self.fullName(name)
-        with self._lock:
-            self._require_unless_owner(REMOVE, full_name)
-            self._storage.unregister(full_name)
+        uri = None if URI is None else str(check_address(name, URI))
+        self._guard.require_unless_owner(REMOVE, full_name, self._record_or_none(full_name), uri)
+        self._storage.unregister(full_name, uri)
 
-    def resolve(self, name: str) -> PyroURI:
+    def resolve(self, name: str, choose: str = FIRST) -> Any:
         """Return the address under a name.
 
+        Args:
+            choose: which, where there are several: "first" is the one that came first, "random" any of them,
+                "all" a list of all.
+
         Raises:
             NamingError: there is no such name, or it is that of a group.
+            ValueError: `choose` is none of these.
         """
         full_name = self.fullName(name)
-        self._require(LOOKUP, full_name)
-        with self._lock:
-            text = self._storage.resolve(full_name)
-        return PyroURI(text)
+        self._guard.require(LOOKUP, full_name)
+        return choose_address(self._storage.members(full_name), choose)
+
+    def resolve_many(self, names: Sequence[str], choose: str = FIRST) -> dict[str, Any]:
+        """Return {name as it was asked for: what `resolve` returns}; None where the caller sees nothing.
+
+        Raises:
+            NamingError: a name is malformed. ValueError: more than 10,000 names at once.
+        """
+        check_many(names)
+        found = {}
+        for name in names:
+            full_name = self.fullName(name)
+            visible = self._storage.kind(full_name) == OBJECT and self._guard.may_look_up(full_name)
+            found[name] = choose_address(self._storage.members(full_name), choose) if visible else None
+        return found
 
     def flatlist(self) -> Any:
         """Return (full name, address) of every object that the caller may look up, sorted by name."""
-        with self._lock:
-            entries = self._storage.flatlist()
-        caller = current_call.caller
-        if self._rights is not None and caller is not None:
-            visible = self._rights.visible_groups(caller.principals)
-            entries = [entry for entry in entries if self._rights.nearest(entry[0]) in visible]
-        return [(name, PyroURI(text)) for name, text in entries]
+        may_see = self._guard.sight()
+        return [(name, PyroURI(text)) for name, text in self._storage.flatlist() if may_see(name)]
 
     # -- groups ----------------------------------------------------------------------------------------------
 
@@ -173,17 +184,12 @@ class NameServer(ObjBase):
             NamingError: there is no such group.
         """
         full_name = self.fullName(groupname)
-        self._require(LOOKUP, full_name)
-        caller = current_call.caller
-        hidden: frozenset[str] = frozenset()
-        if self._rights is not None and caller is not None:
-            hidden = self._rights.hidden_in(full_name, caller.principals)
-        with self._lock:
-            if not hidden:
-                return self._storage.list(full_name, offset, limit)
-            check_page(offset, limit)
-            entries = self._storage.list(full_name)
-        shown = [entry for entry in entries if entry[0] not in hidden]
+        self._guard.require(LOOKUP, full_name)
+        hidden = self._guard.hidden_in(full_name)
+        if not hidden:
+            return self._storage.list(full_name, offset, limit)
+        check_page(offset, limit)
+        shown = [entry for entry in self._storage.list(full_name) if entry[0] not in hidden]
         return shown[offset : None if limit is None else offset + limit]
 
     def createGroup(self, groupname: str) -> None:
@@ -193,9 +199,8 @@ class NameServer(ObjBase):
             NamingError: the name is malformed or taken, or its parent is no group.
         """
         full_name = self.fullName(groupname)
-        self._require(REGISTER, full_name)
-        with self._lock:
-            self._storage.create_group(full_name, created=time.time(), owner=_owner())
+        self._guard.require(REGISTER, full_name)
+        self._storage.create_group(full_name, created=time.time(), owner=owner_of_call())
 
     def deleteGroup(self, groupname: str) -> None:
         """Remove a group with all that is in it; needs "admin" there, and where groups in it have own rights.
@@ -204,10 +209,8 @@ class NameServer(ObjBase):
             NamingError: there is no such group, or it is the root.
         """
         full_name = self.fullName(groupname)
-        if self._rights is not None:
-            self._require(ADMIN, full_name, *self._rights.below(full_name))
-        with self._lock:
-            self._storage.delete_group(full_name)
+        self._guard.require_below(ADMIN, full_name)
+        self._storage.delete_group(full_name)
 
     # -- either ----------------------------------------------------------------------------------------------
 
@@ -215,23 +218,22 @@ class NameServer(ObjBase):
         """Keep a value with an object or group; None takes it away. Needs "admin", unless the caller made it.
 
         Raises:
-            NamingError: there is no such name.
+            NamingError: there is no such name. SerializationError: it is no data, or more than 16 KiB.
         """
         full_name = self.fullName(name)
-        with self._lock:
-            self._require_unless_owner(ADMIN, full_name)
-            self._storage.set_meta(full_name, meta)
+        body = encode_meta(meta)
+        self._guard.require_unless_owner(ADMIN, full_name, self._record_or_none(full_name))
+        self._storage.set_meta(full_name, body)
 
     def getMeta(self, name: str) -> Any:
-        """Return the value that `setMeta` gave, or None.
+        """Return a value equal to the one that `setMeta` gave, or None.
 
         Raises:
             NamingError: there is no such name.
         """
         full_name = self.fullName(name)
-        self._require(LOOKUP, full_name)
-        with self._lock:
-            return self._storage.get_meta(full_name)
+        self._guard.require(LOOKUP, full_name)
+        return decode_meta(self._storage.get_meta(full_name))
 
     def get_system_meta(self, name: str) -> tuple[int, float, str | None]:
         """Return kind, time in seconds since 1970 and owner, as they travel; see `_getSystemMeta`."""
@@ -245,9 +247,8 @@ class NameServer(ObjBase):
             NamingError: there is no such name.
         """
         full_name = self.fullName(name)
-        self._require(LOOKUP, full_name)
-        with self._lock:
-            return self._storage.get_system_meta(full_name)
+        self._guard.require(LOOKUP, full_name)
+        return self._storage.get_system_meta(full_name)
 
     def fullName(self, name: str) -> str:
         """Return the name with the default group in front if it is relative.
@@ -270,9 +271,9 @@ class NameServer(ObjBase):
         Raises:
             NamingError: the caller is elsewhere, or the server was started to keep running.
         """
-        self._require(ADMIN, ROOT)
+        self._guard.require(ADMIN, ROOT)
         caller = current_call.caller
-        is_known = self._rights is not None and current_call.identity is not None
+        is_known = self._guard.rights is not None and current_call.identity is not None
         if caller is not None and not caller.is_local() and not is_known:
             raise NamingError(
                 f"{DENIED}: it comes from {caller.addr}, and only programs on the name server's own machine may"
@@ -286,11 +287,24 @@ class NameServer(ObjBase):
         return "Will shut down shortly"
 
 
-def _owner() -> str | None:
-    """Return who calls, for the system meta: an identity, "host:port", or None for this process itself."""
-    caller = current_call.caller
-    if caller is None:
-        return None
-    if caller.identity is not None:
-        return str(caller.identity)
-    return ":".join(map(str, caller.addr[:2])) if isinstance(caller.addr, tuple) else str(caller.addr)
+def choose_address(members: tuple[Member, ...], choose: str) -> Any:
+    """Return one address of several, or all of them as a list; see `NameServer.resolve`."""
+    if choose == FIRST:
+        return PyroURI(members[0].uri)
+    if choose == RANDOM:
+        return PyroURI(random.choice(members).uri)
+    if choose == ALL:
+        return [PyroURI(member.uri) for member in members]
+    raise ValueError(f"choose={choose!r}; it is {FIRST!r}, {RANDOM!r} or {ALL!r}")
+
+
+def check_many(names: Sequence[str]) -> None:
+    """See that these are names to resolve at once, and not too many.
+
+    Raises:
+        TypeError, ValueError: they are not.
+    """
+    if isinstance(names, str):
+        raise TypeError(f"names={names!r} is one name; give a list of names, or use resolve")
+    if len(names) > MAX_AT_ONCE:
+        raise ValueError(f"{len(names)} names at once, limit is {MAX_AT_ONCE}; ask for them in pieces")

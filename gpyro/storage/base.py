@@ -1,45 +1,56 @@
 """What the name server needs of the place where names are kept.
 
 One storage serves one name server. Every name given to it is a full one (`gpyro.names.expand_name`); times
-come in as arguments. All storages pass the same cases, `tests/unit/storage/conformance.py`.
+come in as arguments; the user's meta are bytes. All storages pass the same cases,
+`tests/unit/storage/conformance.py`.
 
 The rules of the tree, the same everywhere:
 
     an object or a group stands in a group that is there; the root `:` is always there
-    a name is taken once, by an object or by a group
-    removing a group removes what is in it
+    a name is taken once, by an object or by a group; an object has one address or several
+    removing a group removes what is in it; the end of a lease removes the addresses that hang on it
     who resolves, lists or removes something of the other kind, or nothing, gets a NamingError whose `reason`
     is one of `gpyro.names.Reason` and whose `name` is the full name that was asked for
     listings are sorted by code points, so pages fit together
+    every change has a revision, higher than all before it
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from types import TracebackType
-from typing import Any, TypeVar
+from typing import TypeVar
 
-from gpyro.names import FlatListing, Listing, Names, SystemMeta
+from gpyro.names import OBJECT, FlatListing, Listing, Names
+from gpyro.nametree import Changes, Member, Record, Records, SystemMeta
 
 S = TypeVar("S", bound="NameStorage")
 
-__all__ = ["NameStorage"]
+__all__ = ["Listener", "NameStorage", "objects_in"]
+
+#: Called with what was changed, in order, once it lasts; from any thread, and never to wait there.
+Listener = Callable[[Changes], object]
 
 
 class NameStorage(ABC):
     """A tree of names, kept somewhere.
 
-    Who makes a storage closes it; it is a context manager for that. Every method that changes something has
-    it in place (for one on disk: on disk) when it returns. Not made for several threads at once.
+    Who makes a storage closes it; it is a context manager for that. Safe from any thread and greenlet. Every
+    method that changes something has it in place (for one on disk: on disk) when it returns, and may wait for
+    that without holding the hub; what is not yet on disk is seen by nobody else.
 
-    NamingError is raised for whatever is wrong with a name, and by every method of a closed storage; errors
-    of the place itself (a full disk) come out as that place's own.
+    NamingError is raised for whatever is wrong with a name or lease, and by every method of a closed storage;
+    StorageError says that the place itself (a full disk) did not take the change, which is undone then.
     """
+
+    # -- objects
 
     @abstractmethod
     def register(
-        self, name: str, uri_text: str, *, created: float, owner: str | None = None, replace: bool = False
-    ) -> None:
+        self, name: str, uri_text: str, *, created: float, owner: str | None = None, lease: str | None = None,
+        replace: bool = False, member: bool = False,
+    ) -> None:  # fmt: skip
         """Put an object's address under a name.
 
         Args:
@@ -47,27 +58,39 @@ class NameStorage(ABC):
             uri_text: the address; the name server has checked it.
             created: seconds since 1970.
             owner: who registers it.
+            lease: the id of the lease that it hangs on; None stays until it is removed.
             replace: take the place of an object of that name; its user meta stays.
+            member: stand beside the addresses that are there already.
 
         Raises:
-            NamingError: the name is not right, is taken, or its group is not there.
+            NamingError: the name is not right, is taken, its group is not there, or there is no such lease.
         """
 
     @abstractmethod
-    def unregister(self, name: str) -> str:
-        """Remove an object's name and return the address that it had.
+    def unregister(self, name: str, uri_text: str | None = None) -> None:
+        """Remove an object's name, or only one of the addresses under it; with the last one goes the name.
 
         Raises:
-            NamingError: there is no such name, or it is that of a group.
+            NamingError: there is no such name or no such address under it, or it is that of a group.
         """
 
-    @abstractmethod
     def resolve(self, name: str) -> str:
-        """Return the address under a name.
+        """Return the address under a name; of several the one that came first.
 
         Raises:
             NamingError: there is no such name, or it is that of a group.
         """
+        return self.members(name)[0].uri
+
+    @abstractmethod
+    def members(self, name: str) -> tuple[Member, ...]:
+        """Return all addresses under a name, the one that came first at the front.
+
+        Raises:
+            NamingError: there is no such name, or it is that of a group.
+        """
+
+    # -- groups
 
     @abstractmethod
     def create_group(self, name: str, *, created: float, owner: str | None = None) -> None:
@@ -104,32 +127,93 @@ class NameStorage(ABC):
         """Return (full name, address) of every object, sorted by name."""
 
     @abstractmethod
+    def scan(self, group: str, after: str | None, limit: int) -> Records:
+        """Return records of what is under a group at any depth: groups before what is in them, sorted by parts.
+
+        Args:
+            group: its full name; itself it is not returned.
+            after: go on behind this full name, whether it is there (still) or not; None begins at the front.
+            limit: how many to return at most; fewer are the last ones.
+
+        Raises:
+            NamingError: there is no such group.
+        """
+
+    # -- either
+
+    @abstractmethod
     def kind(self, name: str) -> int | None:
         """Return GROUP or OBJECT, or None where there is nothing of that name."""
 
     @abstractmethod
-    def set_meta(self, name: str, meta: Any) -> None:
-        """Keep a value of the user's, of data types, with an object or group; None takes it away.
+    def record(self, name: str) -> Record:
+        """Return all that is kept of an object or group.
 
         Raises:
             NamingError: there is no such name.
         """
 
     @abstractmethod
-    def get_meta(self, name: str) -> Any:
-        """Return a value equal to the one that `set_meta` gave, or None.
+    def set_meta(self, name: str, meta: bytes | None) -> None:
+        """Keep a value of the user's with an object or group; None takes it away.
 
         Raises:
             NamingError: there is no such name.
         """
 
-    @abstractmethod
+    def get_meta(self, name: str) -> bytes | None:
+        """Return what `set_meta` gave, or None.
+
+        Raises:
+            NamingError: there is no such name.
+        """
+        return self.record(name).meta
+
     def get_system_meta(self, name: str) -> SystemMeta:
         """Return what is noted of an object or group: kind, time and owner.
 
         Raises:
             NamingError: there is no such name.
         """
+        record = self.record(name)
+        return SystemMeta(record.kind, record.created, record.owner)
+
+    # -- leases
+
+    @abstractmethod
+    def open_lease(self, lease: str, *, seconds: float, created: float, owner: str | None = None) -> None:
+        """Begin a lease, on which addresses may hang; the clock is with whoever uses the storage.
+
+        Raises:
+            NamingError: there is one with that id.
+        """
+
+    @abstractmethod
+    def close_lease(self, lease: str) -> Names:
+        """End a lease with the addresses that hang on it, at one go; return the names that went altogether.
+
+        Raises:
+            NamingError: there is none with that id.
+        """
+
+    @abstractmethod
+    def leases(self) -> Records:
+        """Return all leases; each record's `name` is the id."""
+
+    @abstractmethod
+    def held_by(self, lease: str) -> Names:
+        """Return the names that hang on a lease, sorted; none for a lease that is not there."""
+
+    # -- the whole
+
+    @property
+    @abstractmethod
+    def revision(self) -> int:
+        """The highest revision of any change."""
+
+    @abstractmethod
+    def listen(self, listener: Listener) -> None:
+        """Have a listener called with every change from now on, once it lasts."""
 
     @abstractmethod
     def __len__(self) -> int:
@@ -150,3 +234,8 @@ class NameStorage(ABC):
         self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def objects_in(changes: Changes) -> Names:
+    """Return the full names of the objects that changes take away, sorted."""
+    return sorted(c.name for c in changes if c.after is None and c.before is not None and c.before.kind == OBJECT)

@@ -17,7 +17,6 @@ from gpyro.errors import ConfigurationError, NamingError, URIError
 from gpyro.names import (
     MAX_DEPTH,
     MAX_NAME_LENGTH,
-    NameTree,
     check_full_group,
     check_full_name,
     expand_name,
@@ -25,6 +24,7 @@ from gpyro.names import (
     validate_group,
     validate_name,
 )
+from gpyro.nametree import NameTree
 from gpyro.uri import PROTOCOLS, PyroURI, build_unix_address, build_uri, parse_uri
 
 __all__ = ["keyfile", "uri"]
@@ -119,11 +119,11 @@ def _check_tree(full: str) -> None:
     tree = NameTree(max_names=MAX_DEPTH + 1)
     parts = full[1:].split(".")
     for count in range(1, len(parts)):
-        tree.create_group(":" + ".".join(parts[:count]), created=0.0)
-    tree.register(full, "PYRO://h:1/x", created=0.0)
-    assert tree.resolve(full) == "PYRO://h:1/x" and tree.flatlist() == [(full, "PYRO://h:1/x")]
+        tree.apply_all(tree.plan_create_group(":" + ".".join(parts[:count]), created=0.0))
+    tree.apply_all(tree.plan_register(full, "PYRO://h:1/x", created=0.0))
+    assert tree.members(full)[0].uri == "PYRO://h:1/x" and tree.flatlist() == [(full, "PYRO://h:1/x")]
     assert tree.list(split_name(full)[0]) == [(parts[-1], 1)]
-    tree.unregister(full)
+    tree.apply_all(tree.plan_unregister(full))
     assert len(tree) == len(parts) - 1
 
 

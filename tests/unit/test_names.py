@@ -1,7 +1,4 @@
-"""Rules of names, and the tree that they form.
-
-What every storage does is in `storage/conformance.py`, which runs against `NameTree` through MemoryStorage.
-"""
+"""Rules of names."""
 
 from __future__ import annotations
 
@@ -11,12 +8,8 @@ from hypothesis import strategies as st
 
 from gpyro.errors import NamingError
 from gpyro.names import (
-    GROUP,
     MAX_DEPTH,
     MAX_NAME_LENGTH,
-    OBJECT,
-    NameTree,
-    SystemMeta,
     check_full_group,
     check_full_name,
     expand_name,
@@ -95,13 +88,6 @@ def test_naming_error_carries_reason_and_full_name_for_programs() -> None:
     assert vars(error) == {"reason": "name not found", "name": ":Default.x"}
 
 
-def test_case_counts_and_composition_of_letters_too() -> None:
-    tree = NameTree()
-    for name in (":a", ":A", ":\u00e9", ":e\u0301"):
-        tree.register(name, "uri", created=0)
-    assert len(tree) == 4
-
-
 @given(st.text(max_size=40))
 def test_any_text_is_either_a_name_that_stays_as_it_is_or_a_naming_error(text: str) -> None:
     try:
@@ -172,41 +158,3 @@ def test_full_name_must_begin_with_a_colon() -> None:
 
 
 # -- the tree
-
-
-def test_system_meta_prints_as_pyro_prints_it() -> None:
-    assert str(SystemMeta(OBJECT, 1795340977.39)) == "[type=1 timestamp=1795340977.39 owner=None]"
-    assert str(SystemMeta(GROUP, 1.0, "me")) == "[type=0 timestamp=1.0 owner=me]"
-
-
-def test_repr_of_tree_tells_how_much_is_in_it() -> None:
-    tree = NameTree()
-    tree.create_group(":a", created=0)
-    tree.register(":a.x", "uri", created=0)
-    assert repr(tree) == "<NameTree 1 objects in 2 groups>"
-
-
-def test_listing_of_100_000_names_stays_sorted_and_cheap_while_names_come_and_go() -> None:
-    tree = NameTree()
-    for number in range(100_000):
-        tree.register(f":{number:06}", "uri", created=0)
-    assert tree.list(":", 99_998, 10) == [("099998", OBJECT), ("099999", OBJECT)]
-    order = tree._groups[":"].order
-    tree.register(":000000x", "uri", created=0)
-    tree.unregister(":000001")
-    tree.register(":zz", "uri", created=0)
-    # The one sorted list was kept up to date, not made again.
-    assert tree._groups[":"].order is order
-    assert tree.list(":", 0, 3) == [("000000", OBJECT), ("000000x", OBJECT), ("000002", OBJECT)]
-    assert tree.list(":", 99_999) == [("099999", OBJECT), ("zz", OBJECT)]
-
-
-def test_deleting_the_deepest_group_chain_works() -> None:
-    tree = NameTree()
-    name = ""
-    for _ in range(MAX_DEPTH - 1):
-        name = f"{name}.g" if name else ":g"
-        tree.create_group(name, created=0)
-    tree.register(f"{name}.x", "uri", created=0)
-    assert tree.delete_group(":g") == [f"{name}.x"]
-    assert len(tree) == 0

@@ -156,7 +156,7 @@ def test_private_names_of_the_name_server_are_not_callable(ns: naming.NameServer
 
     assert sorted(build_table(ns).methods) == [
         "createGroup", "deleteGroup", "flatlist", "fullName", "getMeta", "get_system_meta", "list", "ping",
-        "register", "resolve", "setMeta", "shutdown", "unregister",
+        "register", "resolve", "resolve_many", "setMeta", "shutdown", "unregister",
     ]  # fmt: skip
     with pytest.raises(AttributeError):
         build_table(ns).read("_storage")

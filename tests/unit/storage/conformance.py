@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
-from typing import Any
 
 import pytest
 from hypothesis import settings
@@ -18,7 +17,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from gpyro.errors import NamingError
-from gpyro.names import GROUP, OBJECT, SystemMeta, split_name
+from gpyro.names import GROUP, OBJECT, split_name
+from gpyro.nametree import Change, Member, SystemMeta
 from gpyro.storage.base import NameStorage
 
 URI = "PYRO://127.0.0.1:7766/0123456789abcdef"
@@ -49,9 +49,9 @@ class StorageConformance(ABC):
         assert storage.resolve(":rootobj") == OTHER
         assert storage.resolve(":Pyro.deep.y") == OTHER
 
-    def test_unregister_returns_the_address_and_the_name_is_free_again(self, storage: NameStorage) -> None:
+    def test_unregistered_name_is_free_again(self, storage: NameStorage) -> None:
         storage.register(":Default.x", URI, created=1.0)
-        assert storage.unregister(":Default.x") == URI
+        storage.unregister(":Default.x")
         assert storage.kind(":Default.x") is None
         storage.register(":Default.x", OTHER, created=2.0)
         assert storage.resolve(":Default.x") == OTHER
@@ -69,11 +69,11 @@ class StorageConformance(ABC):
 
     def test_replace_takes_the_place_of_an_object_and_keeps_its_user_meta(self, storage: NameStorage) -> None:
         storage.register(":Default.x", URI, created=1.0, owner="first")
-        storage.set_meta(":Default.x", "note")
+        storage.set_meta(":Default.x", b"note")
         storage.register(":Default.x", OTHER, created=2.0, owner="second", replace=True)
         storage.register(":Default.new", OTHER, created=3.0, replace=True)
         assert storage.resolve(":Default.x") == OTHER
-        assert storage.get_meta(":Default.x") == "note"
+        assert storage.get_meta(":Default.x") == b"note"
         assert storage.get_system_meta(":Default.x") == SystemMeta(OBJECT, 2.0, "second")
         assert storage.list(":Default") == [("new", OBJECT), ("x", OBJECT)]
 
@@ -163,12 +163,93 @@ class StorageConformance(ABC):
         assert len(storage) == 2
         assert storage
 
+    def test_scan_goes_on_behind_any_name_and_meets_groups_first(self, storage: NameStorage) -> None:
+        for name in (":Pyro.deep.b", ":Pyro.a", ":rootobj"):
+            storage.register(name, URI, created=1.0)
+        order = [":Default", ":Pyro", ":Pyro.a", ":Pyro.deep", ":Pyro.deep.b", ":rootobj"]
+        assert [record.name for record in storage.scan(":", None, 100)] == order
+        assert [record.name for record in storage.scan(":", None, 2)] == order[:2]
+        for index, name in enumerate(order):
+            assert [record.name for record in storage.scan(":", name, 2)] == order[index + 1 : index + 3]
+        assert [record.name for record in storage.scan(":Pyro", ":Pyro.b", 9)] == order[3:5]
+        assert storage.scan(":", ":zzz", 9) == []
+        with pytest.raises(NamingError, match=r"^group not found: ':nope'"):
+            storage.scan(":nope", None, 1)
+
+    # -- several addresses, and leases
+
+    def test_several_addresses_of_one_name_stay_in_order(self, storage: NameStorage) -> None:
+        storage.register(":Default.x", URI, created=1.0, owner="a")
+        storage.register(":Default.x", OTHER, created=2.0, owner="b", member=True)
+        assert storage.members(":Default.x") == (Member(URI, 1.0, "a"), Member(OTHER, 2.0, "b"))
+        assert storage.resolve(":Default.x") == URI
+        storage.unregister(":Default.x", URI)
+        assert storage.members(":Default.x") == (Member(OTHER, 2.0, "b"),)
+        with pytest.raises(NamingError, match=r"^name not found: ':Default\.x' does not stand for"):
+            storage.unregister(":Default.x", URI)
+        storage.unregister(":Default.x", OTHER)
+        assert storage.kind(":Default.x") is None
+
+    def test_lease_is_kept_until_it_is_closed_and_takes_its_addresses_along(self, storage: NameStorage) -> None:
+        storage.open_lease("one", seconds=30.0, created=1.0, owner="a")
+        storage.open_lease("two", seconds=5.0, created=2.0)
+        storage.register(":Default.x", URI, created=1.0, lease="one")
+        storage.register(":Default.y", URI, created=1.0)
+        storage.register(":Default.y", OTHER, created=1.0, lease="one", member=True)
+        storage.register(":Default.z", URI, created=1.0, lease="two")
+        found = sorted((record.name, record.seconds, record.created, record.owner) for record in storage.leases())
+        assert found == [("one", 30.0, 1.0, "a"), ("two", 5.0, 2.0, None)]
+        assert storage.held_by("one") == [":Default.x", ":Default.y"]
+        assert storage.close_lease("one") == [":Default.x"]
+        assert storage.flatlist() == [(":Default.y", URI), (":Default.z", URI)]
+        assert [record.name for record in storage.leases()] == ["two"]
+        assert storage.held_by("one") == []
+        for use in (
+            lambda: storage.close_lease("one"),
+            lambda: storage.register(":Default.new", URI, created=1.0, lease="one"),
+        ):
+            with pytest.raises(NamingError, match=r"^lease is over: 'one'"):
+                use()
+        with pytest.raises(NamingError, match=r"^lease already exists: 'two'"):
+            storage.open_lease("two", seconds=5.0, created=1.0)
+
+    def test_leases_are_no_names(self, storage: NameStorage) -> None:
+        count = len(storage)
+        storage.open_lease("one", seconds=30.0, created=1.0)
+        assert len(storage) == count
+        assert storage.kind("one") is None
+        assert "one" not in [record.name for record in storage.scan(":", None, 100)]
+
+    # -- changes
+
+    def test_every_change_is_told_in_order_with_a_higher_revision(self, storage: NameStorage) -> None:
+        told: list[Change] = []
+        storage.listen(told.extend)
+        before = storage.revision
+        storage.open_lease("one", seconds=30.0, created=1.0)
+        storage.register(":Default.x", URI, created=1.0, lease="one")
+        storage.set_meta(":Default.x", b"note")
+        storage.create_group(":g", created=1.0)
+        with pytest.raises(NamingError):
+            storage.create_group(":g", created=1.0)
+        storage.close_lease("one")
+        storage.delete_group(":g")
+        names = ["one", ":Default.x", ":Default.x", ":g", ":Default.x", "one", ":g"]
+        assert [change.name for change in told] == names
+        revisions = [before, *(change.revision for change in told)]
+        assert revisions == sorted(set(revisions))
+        assert storage.revision == revisions[-1]
+        noted = told[2]
+        assert noted.before is not None and noted.before.meta is None
+        assert noted.after is not None and noted.after.meta == b"note"
+        assert told[-1].after is None
+
     # -- meta
 
     @pytest.mark.parametrize(
-        "meta", [None, "text", 5, {"a": 1, "b": [True, None, 1.5, b"x"]}, ["list"], 0, "", False]
+        "meta", [None, b"text", b"", b"\x00\xff" * 4096]
     )
-    def test_user_meta_comes_back_equal(self, storage: NameStorage, meta: Any) -> None:
+    def test_user_meta_comes_back_equal(self, storage: NameStorage, meta: bytes | None) -> None:
         storage.register(":Default.x", URI, created=1.0)
         for name in (":Default.x", ":Pyro", ":"):
             assert storage.get_meta(name) is None
@@ -180,8 +261,8 @@ class StorageConformance(ABC):
 
     def test_user_meta_ends_with_the_name(self, storage: NameStorage) -> None:
         storage.register(":Default.x", URI, created=1.0)
-        storage.set_meta(":Default.x", "old")
-        storage.set_meta(":Pyro.deep", "old")
+        storage.set_meta(":Default.x", b"old")
+        storage.set_meta(":Pyro.deep", b"old")
         storage.unregister(":Default.x")
         storage.delete_group(":Pyro")
         storage.register(":Default.x", URI, created=1.0)
@@ -268,7 +349,7 @@ class StorageConformance(ABC):
         elif method == "create_group":
             storage.create_group(name, created=9.0)
         elif method == "set_meta":
-            storage.set_meta(name, "meta")
+            storage.set_meta(name, b"meta")
         else:
             getattr(storage, method)(name)
 
@@ -307,10 +388,18 @@ class StorageConformance(ABC):
             lambda: storage.list(":"),
             lambda: storage.flatlist(),
             lambda: storage.kind(":x"),
-            lambda: storage.set_meta(":x", 1),
+            lambda: storage.set_meta(":x", b"1"),
             lambda: storage.get_meta(":x"),
             lambda: storage.get_system_meta(":x"),
             lambda: len(storage),
+            lambda: storage.members(":x"),
+            lambda: storage.record(":x"),
+            lambda: storage.scan(":", None, 1),
+            lambda: storage.open_lease("x", seconds=1.0, created=1.0),
+            lambda: storage.close_lease("x"),
+            lambda: storage.leases(),
+            lambda: storage.held_by("x"),
+            lambda: storage.revision,
         ):
             with pytest.raises(NamingError, match="is closed"):
                 use()
@@ -332,7 +421,8 @@ def state_machine(make_storage: Callable[[], NameStorage]) -> type[RuleBasedStat
             self.storage = make_storage()
             self.objects: dict[str, str] = {}
             self.groups: set[str] = {":"}
-            self.meta: dict[str, int] = {}
+            self.meta: dict[str, bytes] = {}
+            self.leases: dict[str, set[str]] = {}
             self.count = 0
 
         def teardown(self) -> None:
@@ -356,6 +446,8 @@ def state_machine(make_storage: Callable[[], NameStorage]) -> type[RuleBasedStat
             self.objects.pop(name, None)
             self.groups.discard(name)
             self.meta.pop(name, None)
+            for held in self.leases.values():
+                held.discard(name)
 
         @rule(name=NAMES, replace=st.booleans())
         def register(self, name: str, replace: bool) -> None:
@@ -363,7 +455,29 @@ def state_machine(make_storage: Callable[[], NameStorage]) -> type[RuleBasedStat
             uri = f"{URI}{self.count}"
             expected = self.is_free(name) or (replace and name in self.objects)
             if self.agree(expected, lambda: self.storage.register(name, uri, created=1.0, replace=replace)):
+                for held in self.leases.values():
+                    held.discard(name)
                 self.objects[name] = uri
+
+        @rule(name=NAMES, lease=st.sampled_from(["one", "two"]))
+        def register_leased(self, name: str, lease: str) -> None:
+            self.count += 1
+            uri = f"{URI}{self.count}"
+            expected = self.is_free(name) and lease in self.leases
+            if self.agree(expected, lambda: self.storage.register(name, uri, created=1.0, lease=lease)):
+                self.objects[name] = uri
+                self.leases[lease].add(name)
+
+        @rule(lease=st.sampled_from(["one", "two"]))
+        def open_or_close_lease(self, lease: str) -> None:
+            if lease in self.leases:
+                held = self.leases.pop(lease)
+                assert self.storage.close_lease(lease) == sorted(held)
+                for name in held:
+                    self.forget(name)
+            else:
+                self.storage.open_lease(lease, seconds=5.0, created=1.0)
+                self.leases[lease] = set()
 
         @rule(name=NAMES)
         def unregister(self, name: str) -> None:
@@ -384,8 +498,8 @@ def state_machine(make_storage: Callable[[], NameStorage]) -> type[RuleBasedStat
                 for other in [name, *below]:
                     self.forget(other)
 
-        @rule(name=NAMES, meta=st.integers(0, 9))
-        def set_meta(self, name: str, meta: int) -> None:
+        @rule(name=NAMES, meta=st.binary(max_size=3))
+        def set_meta(self, name: str, meta: bytes) -> None:
             known = name in self.objects or name in self.groups
             if self.agree(known, lambda: self.storage.set_meta(name, meta)):
                 self.meta[name] = meta
