@@ -262,11 +262,14 @@ class NameTree:
                     yield from self._walk(name, [])
 
     def records(self) -> Iterator[Record]:
-        """Go through all records, leases included, groups before what is in them; the tree must not change."""
+        """Go through all records, leases included, groups before what is in them; the tree must not change.
+
+        The root is among them once it was changed.
+        """
         yield from self._leases.values()
         # Sorted by depth: a group has fewer parts than what is in it.
-        groups = sorted(self._children.keys() - {ROOT}, key=lambda name: name.count("."))
-        yield from (self._records[name] for name in groups)
+        groups = sorted(self._children, key=lambda name: (name != ROOT, name.count(".")))
+        yield from (record for record in map(self._records.__getitem__, groups) if record.revision)
         yield from (record for record in self._records.values() if record.kind == OBJECT)
 
     def kind(self, name: str) -> int | None:
@@ -405,20 +408,28 @@ class NameTree:
             changes.append(self._with_members(record, left, index))
         return [*changes, self._change(lease, None, len(changes))]
 
-    def plan_replace(self, name: str, record: Record | None) -> Changes:
-        """Make a name what it is elsewhere, under a revision of our own; for merging two copies.
+    def plan_replace(self, name: str, record: Record | None, *, keep_revision: bool = False) -> Changes:
+        """Make a name or lease what it is elsewhere; for merging two copies.
 
         Its group is made where it is missing, with all groups above it; what stands in the way goes.
+
+        Args:
+            keep_revision: it is the record of the other copy, under which it has the same revision; otherwise it
+                gets one of our own.
         """
         changes: Changes = []
         if record is None:
             old = self.get(name)
-            if old is not None and old.kind == GROUP:
-                return self.plan_delete_group(name)
-            return [] if old is None else [self._change(name, None)]
+            if old is None:
+                return []
+            if old.kind == LEASE:
+                return self.plan_close_lease(name)
+            return self.plan_delete_group(name) if old.kind == GROUP else [self._change(name, None)]
         if record.kind != LEASE:
             changes += self._make_way(record)
-        return [*changes, self._change(name, record._replace(revision=self._next(len(changes))), 0)]
+        if not keep_revision:
+            record = record._replace(revision=self._next(len(changes)))
+        return [*changes, self._change(name, record)]
 
     def _make_way(self, record: Record) -> Changes:
         changes: Changes = []

@@ -18,6 +18,18 @@ __all__ = ["command"]
 @click.option("-k", "--keep-running", is_flag=True, help="Do not respond to shutdown requests.")
 @click.option("-r", "--no-lookup", is_flag=True, help="Do not look whether a name server is running already.")
 @identification_options("What callers have to prove themselves with")
+@click.option(
+    "-1", "--primary", metavar="[HOST:PORT]", is_flag=False, flag_value="",
+    help="Be the primary of a pair; where the secondary is.  [default: the settings ns2_hostname, ns2_port]",
+)
+@click.option(
+    "-2", "--secondary", metavar="[HOST:PORT]", is_flag=False, flag_value="",
+    help="Be the secondary of a pair; where the primary is.  [default: the settings ns_hostname, ns_port]",
+)
+@click.option(
+    "--pair-identification-file", metavar="FILE", type=click.Path(dir_okay=False),
+    help="What to prove ourselves with to the other one, where --identification-file holds accounts.",
+)
 @click.option("-v", "--verbose", is_flag=True, help="Tell more.")
 @click.option("--insecure", is_flag=True, help="Listen beyond this machine although anybody may change names.")
 @click.option(
@@ -26,7 +38,7 @@ __all__ = ["command"]
 )
 def command(
     hostname: str | None, port: int | None, keep_running: bool, no_lookup: bool, verbose: bool, insecure: bool,
-    rights: Path | None,
+    rights: Path | None, primary: str | None, secondary: str | None, pair_identification_file: str | None,
     identification: str | None, identification_file: str | None,
 ) -> None:  # fmt: skip
     """Run a name server until SIGTERM, ctrl-C or `gpyro nsc shutdown`.
@@ -40,10 +52,13 @@ def command(
     from gpyro.naming import NameServerStarter
 
     given = None if rights is None else _read_rights(rights)
+    if primary is not None and secondary is not None:
+        raise click.UsageError("-1 and -2 are the two roles of a pair; a name server has one of them")
+    role = (1, primary) if primary is not None else (2, secondary) if secondary is not None else None
     click.echo("*** gpyro Name Server ***")
     NameServerStarter(read_identification(identification, identification_file)).start(
         hostname, port, keep=keep_running, dontlookupother=no_lookup, verbose=verbose, insecure_no_auth=insecure,
-        rights=given,
+        rights=given, role=role, pair_identification=read_identification(None, pair_identification_file),
     )  # fmt: skip
 
 

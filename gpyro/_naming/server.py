@@ -9,7 +9,9 @@ from typing import Any
 
 from gpyro._naming.guard import Guard, owner_of_call
 from gpyro._naming.meta import decode_meta, encode_meta
+from gpyro._naming.pairing import Pair
 from gpyro._naming.rights import ADMIN, LOOKUP, REGISTER, REMOVE, GroupRights, Rights
+from gpyro._naming.twin import PairStorage, TwinObject
 from gpyro.configuration import config
 from gpyro.context import current_call
 from gpyro.errors import NamingError, URIError
@@ -83,6 +85,7 @@ class NameServer(ObjBase):
         self._keep_running = keep_running
         self._on_shutdown = on_shutdown
         self._guard = Guard(rights)
+        self._pair: Pair | None = None
         for group in (OWN_GROUP, config.ns_defaultgroup):
             self._ensure_group(group)
 
@@ -257,6 +260,33 @@ class NameServer(ObjBase):
             NamingError: it is malformed.
         """
         return expand_name(name, config.ns_defaultgroup)
+
+    # -- the other name server of a pair ---------------------------------------------------------------------
+
+    def _join(self, pair: Pair) -> TwinObject:
+        """Keep the names together with another name server from now on; return what that one calls."""
+        self._pair = pair
+        self._storage = PairStorage(pair)
+        return TwinObject(pair, self._guard)
+
+    def twin(self) -> tuple[int, PyroURI | None]:
+        """Return our role in a pair (0: none, 1 the primary, 2 the secondary), and the other one's address."""
+        pair = self._pair
+        if pair is None or pair.twin is None:
+            return 0 if pair is None else pair.role, None
+        twin = pair.twin
+        return pair.role, PyroURI(twin.address, NAMESERVER_NAME, twin.port, twin.protocol)
+
+    def resync(self) -> None:
+        """Compare the names of both name servers of the pair anew.
+
+        Raises:
+            NamingError: this is no pair, or the other one is away.
+        """
+        self._guard.require(ADMIN, ROOT)
+        if self._pair is None:
+            raise NamingError("cannot resync: this name server has no twin; start a pair with -1 and -2")
+        self._pair.resync()
 
     # -- the server itself -----------------------------------------------------------------------------------
 

@@ -9,12 +9,16 @@ from typing import Any
 
 from gpyro import hub
 from gpyro._naming.client import NameServerLocator
+from gpyro._naming.pairing import PRIMARY, SECONDARY, TWIN_ID, Pair
 from gpyro._naming.rights import GroupRights, Rights, make_rights
 from gpyro._naming.server import NAMESERVER_NAME, NameServer
 from gpyro._naming.urifile import UriFile, read_uri_file
 from gpyro.configuration import config
 from gpyro.daemon import Daemon
-from gpyro.errors import ConnectionDeniedError, DaemonError, NamingError, PyroError
+from gpyro.errors import ConnectionDeniedError, DaemonError, NamingError, PyroError, URIError
+from gpyro.proxy import Proxy
+from gpyro.storage.memory import MemoryStorage
+from gpyro.storage.tree import TreeStorage
 from gpyro.uri import PyroURI
 
 __all__ = ["NameServerStarter", "as_identifications"]
@@ -45,6 +49,7 @@ class NameServerStarter:
         self.daemon: Daemon | None = None
         self.ns: NameServer | None = None
         self.uri: PyroURI | None = None
+        self.pair: Pair | None = None
         self._file: UriFile | None = None
         self._started = False
         self._looping = False
@@ -82,7 +87,8 @@ class NameServerStarter:
 
     def _note_started(self) -> bool:
         if not self._started:
-            print("Name Server started.", flush=True)
+            name = "" if self.pair is None else "Primary " if self.pair.role == PRIMARY else "Secondary "
+            print(f"{name}Name Server started.", flush=True)
             self._started = True
         return True
 
@@ -90,6 +96,7 @@ class NameServerStarter:
         self, hostname: str | None = None, port: int | None = None, *, keep: bool | int = False,
         dontlookupother: bool | int = False, verbose: bool | int = False, insecure_no_auth: bool = False,
         rights: Rights | Mapping[str, GroupRights] | None = None,
+        role: tuple[int, str | None] | None = None, pair_identification: object = None,
     ) -> None:  # fmt: skip
         """Get the name server ready; it answers as soon as its requests are handled.
 
@@ -101,6 +108,9 @@ class NameServerStarter:
             verbose: tell more.
             insecure_no_auth: listen beyond this machine although anybody there may change names.
             rights: who may do what in which groups, see `NameServer`; None lets everybody do everything.
+            role: (1 for the primary or 2 for the secondary of a pair, "host:port" of the other one, or None for
+                where the settings say); None is no pair.
+            pair_identification: what to prove ourselves with to the other one; by default `identification`.
 
         Raises:
             ConfigurationError: the rights cannot be any.
@@ -109,14 +119,19 @@ class NameServerStarter:
         """
         if self.daemon is not None:
             raise DaemonError(f"this starter has been used before, for {self.uri}; make a new one")
-        port = config.ns_port if port is None else port
+        if port is None:
+            port = config.ns2_port if role is not None and role[0] == SECONDARY else config.ns_port
         checked = make_rights(rights)
-        if not dontlookupother:
+        if not dontlookupother and role is None:
             _refuse_second(hostname, port)
         self.daemon = _make_daemon(hostname or "", port, insecure_no_auth, as_identifications(self.identification))
-        self.ns = NameServer(keep_running=bool(keep), on_shutdown=self._on_remote_shutdown, rights=checked)
+        storage = MemoryStorage(created=time.time())
+        self.ns = NameServer(storage, keep_running=bool(keep), on_shutdown=self._on_remote_shutdown, rights=checked)
         self.daemon.useNameServer(self.ns)
-        self.uri = self.daemon.connect(self.ns, NAMESERVER_NAME)
+        if role is None:
+            self.uri = self.daemon.connect(self.ns, NAMESERVER_NAME)
+        else:
+            self._pair_up(role, pair_identification)
         if checked is not None and checked.names_somebody() and self.identification is None:
             print(
                 "WARNING: the rights name callers, but nobody has to identify himself "
@@ -124,6 +139,29 @@ class NameServerStarter:
             )
         self._tell(bool(keep), bool(verbose))
         self._write_file()
+
+    def _pair_up(self, role: tuple[int, str | None], identification: object) -> None:
+        """Find the other name server of the pair, and share the names with it."""
+        assert self.daemon is not None and self.ns is not None
+        number, place = role
+        uri = self.uri = self.daemon.connect(self.ns)
+        if identification is None and not isinstance(self.identification, (list, tuple)):
+            identification = self.identification
+
+        def reach(address: PyroURI) -> Proxy:
+            proxy = Proxy(address)
+            if identification is not None:
+                proxy._setIdentification(identification)
+            return proxy
+
+        ours = PyroURI(uri.address, TWIN_ID, uri.port, uri.protocol)
+        storage = self.ns._storage
+        assert isinstance(storage, TreeStorage)
+        there = twin_place(number, place)
+        self.pair = Pair(storage, number, there, ours, reach)
+        self.daemon.connect(self.ns._join(self.pair))
+        print(f"Locating twin NameServer at {there.address} port {there.port}.")
+        self.pair.start()
 
     def _tell(self, keep: bool, verbose: bool) -> None:
         assert self.daemon is not None
@@ -139,7 +177,8 @@ class NameServerStarter:
 
     def _write_file(self) -> None:
         assert self.uri is not None
-        self._file = UriFile(config.ns_urifile, self.uri)
+        is_second = self.pair is not None and self.pair.role == SECONDARY
+        self._file = UriFile(config.ns_urifile + ("2" if is_second else ""), self.uri)
         try:
             self._file.write()
             print(f"URI written to: {self._file.path}")
@@ -203,6 +242,8 @@ class NameServerStarter:
         self._ending = True
         if self._file is not None:
             self._file.remove()
+        if self.pair is not None:
+            self.pair.end()
         if self.daemon is not None:
             self.daemon.shutdown(True)
 
@@ -234,6 +275,29 @@ def _refuse_second(hostname: str | None, port: int) -> None:
             f"Name Server was not started: one is running already, {there}; "
             "end it with `gpyro nsc shutdown`, or start another one beside it with -r"
         )
+
+
+def twin_place(role: int, place: str | None) -> PyroURI:
+    """Return where the other name server of a pair is to be looked for.
+
+    Args:
+        role: ours. place: "host:port" or "host"; None for where the settings ns_* or ns2_* say.
+
+    Raises:
+        NamingError: it is no place.
+    """
+    if role not in (PRIMARY, SECONDARY):
+        raise NamingError(f"role {role!r} in a pair of name servers; it is 1, the primary, or 2, the secondary")
+    host, port = config.ns_hostname or "localhost", config.ns_port
+    if role == PRIMARY:
+        host, port = config.ns2_hostname or "localhost", config.ns2_port
+    try:
+        if not place:
+            return PyroURI(host, TWIN_ID, port)
+        given = PyroURI(f"PYRO://{place}/{TWIN_ID}")
+        return given if given.port else PyroURI(given.address, TWIN_ID, port)
+    except URIError as exc:
+        raise NamingError(f"{place!r} is no place of a name server: {exc}; it is host:port") from exc
 
 
 def as_identifications(identification: object) -> list[object] | None:

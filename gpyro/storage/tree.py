@@ -32,6 +32,7 @@ class TreeStorage(NameStorage):
         self.confirm: Callable[[int], object] | None = None
         #: Names whose change does not last yet. Nobody but who made it sees it before.
         self._unsettled: dict[str, object] = {}
+        self._notes: dict[str, str] = {}
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {'closed' if self._tree is None else self._tree}>"
@@ -160,6 +161,14 @@ class TreeStorage(NameStorage):
     def inspect(self, question: Callable[[NameTree], T]) -> T:
         """Ask the tree itself, with the lock held; for a pair, which compares two of them."""
         return self._ask(question)
+
+    def get_note(self, key: str) -> str | None:
+        """Return a text that was noted beside the names, or None."""
+        return self._notes.get(key)
+
+    def put_note(self, key: str, value: str) -> None:
+        """Note a text beside the names; it lasts as they do."""
+        self._notes[key] = value
 
     def listen(self, listener: Listener) -> None:
         with self._lock:

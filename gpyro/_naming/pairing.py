@@ -1,0 +1,575 @@
+"""Two name servers that keep the same names: who decides, how the other one follows, and how they agree again.
+
+    starting    nothing is answered yet: the twin may have what we lack
+    single      degraded, single copy: this one decides alone, the twin is away
+    syncing     the copies are compared and made equal; changes wait
+    leading     the primary: it decides, and a change is answered when the twin has it too
+    following   the secondary: changes go to the primary, which sends them back
+
+    starting  --twin away--> single      --twin found--> syncing --equal--> leading, following
+    leading, following, syncing --twin does not answer--> single
+
+The primary compares and decides; the secondary only says where it is (`hello`). Each agreement has a term of its
+own, and whatever comes with another term is refused, so nothing from before an interruption is taken for new. Both
+sides being up, a change is answered when both have it (on disk, where they keep names there). One that is answered
+by a single copy says so in the status; it is merged when the twin is back (`merging`).
+
+All times are monotonic.
+"""
+
+from __future__ import annotations
+
+import enum
+import secrets
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from itertools import islice
+from typing import Any
+
+from gpyro import hub
+from gpyro._naming.merging import Grave, Graves, pack_change, replay, unpack_change
+from gpyro._naming.retrying import was_made_before
+from gpyro._naming.synchronising import digests, synchronise
+from gpyro.errors import ConnectionClosedError, NamingError, ProtocolError, PyroError, ServerBusyError
+from gpyro.log import Log
+from gpyro.nametree import Changes, NameTree
+from gpyro.proxy import Proxy
+from gpyro.storage.tree import TreeStorage
+from gpyro.uri import PyroURI
+
+__all__ = ["PRIMARY", "SECONDARY", "TWIN_ID", "Pair", "PairState"]
+
+#: Source: Pyro.constants, NSROLE_PRIMARY and NSROLE_SECONDARY.
+PRIMARY, SECONDARY = 1, 2
+#: The id of the object that the twin calls.
+TWIN_ID = ":Pyro.NameServer.twin"
+
+#: Seconds between two looks at the twin. A lost one is noticed within three of them, so that look-ups and
+#: registrations stand still for less than a second.
+LOOK_SECONDS = 0.25
+#: Seconds that the twin has to answer a change; then it is answered with a single copy.
+ANSWER_SECONDS = 0.5
+#: Seconds that one step of making the copies equal may take: 50,000 records on a slow machine.
+SYNC_SECONDS = 5.0
+#: Seconds without a word from the leader before a follower asks, and before a half-made agreement is given up.
+SILENCE_SECONDS = 0.75
+#: Seconds that a server which has just started waits for its twin before it answers alone.
+START_SECONDS = 2.0
+#: Seconds that a change waits for the copies to be equal.
+GATE_SECONDS = 3.0
+#: Names that travel at once while copies are compared: an answer of about a MB.
+SUMMARY_AT_ONCE = 20_000
+#: Most removals that are remembered for a twin that is away; the oldest are forgotten first, and such a name may
+#: come back with the twin.
+MAX_GRAVES = 100_000
+#: Conflicts of which the words are kept.
+MAX_CONFLICTS_TOLD = 20
+
+
+class PairState(enum.Enum):
+    """See the table at the top; the values are what `nsc status` prints."""
+
+    STARTING = "starting"
+    SINGLE = "degraded, single copy"
+    SYNCING = "synchronising"
+    LEADING = "paired, leading"
+    FOLLOWING = "paired, following"
+    ENDED = "ended"
+
+
+class Pair:
+    """One side of a pair.
+
+    Args:
+        storage: the names of this side.
+        role: PRIMARY or SECONDARY.
+        twin: where the other one is; None waits until it says so.
+        address: our own TWIN_ID object's, for the other side.
+        connect: returns a proxy for an address, ready to log in.
+
+    Resources: `start` spawns greenlets on the current hub, `end` ends them.
+    Errors: whatever keeps the twin from answering is told in the log and in the state, never raised.
+    """
+
+    def __init__(
+        self, storage: TreeStorage, role: int, twin: PyroURI | None, address: PyroURI,
+        connect: Callable[[PyroURI], Proxy],
+    ) -> None:  # fmt: skip
+        self.storage = storage
+        self.role = role
+        self.address = address
+        self.state = PairState.STARTING
+        self.term = ""
+        #: Of the tree of each: what was removed while the twin may not have known.
+        self.graves: Graves = {}
+        #: The latest revision that both sides are known to have had.
+        self.base = int(storage.get_note("pair_base") or 0)
+        self.conflicts = 0
+        self.told_conflicts: deque[str] = deque(maxlen=MAX_CONFLICTS_TOLD)
+        #: Called when this side begins to decide, so that it gives all leases their full length.
+        self.on_lead: Callable[[], object] = lambda: None
+        self._connect = connect
+        self._twin = twin
+        self._proxy: Proxy | None = None
+        self._hub: hub.HubState | None = None
+        self._changed = hub.Signal()
+        self._wake = hub.Signal()
+        self._queue: deque[Changes] = deque()
+        self._queued = hub.Signal()
+        self._lock = hub.NativeLock()
+        self._working_now = 0
+        self._heard = self._since = time.monotonic()
+        self._sent = self._confirmed = 0
+        self._summary: list[tuple[str, int]] = []
+        self._ready = False
+        self._reason = "not yet contacted"
+        storage.inspect(self._set_parity)
+        storage.listen(self._on_changes)
+        storage.confirm = self.confirm
+
+    def __repr__(self) -> str:
+        role = "primary" if self.role == PRIMARY else "secondary"
+        return f"<Pair {role}, {self.state.value}, twin {self._twin or 'unknown'}, base {self.base}>"
+
+    def _set_parity(self, tree: NameTree) -> None:
+        tree.parity = self.role - 1
+
+    # -- what others see -------------------------------------------------------------------------------------
+
+    @property
+    def twin(self) -> PyroURI | None:
+        """The address of the other side's TWIN_ID object, as far as it is known."""
+        return self._twin
+
+    def status(self) -> dict[str, Any]:
+        """Return what `nsc status` shows of the pair."""
+        single = self.state in (PairState.SINGLE, PairState.STARTING)
+        return {
+            "role": "primary" if self.role == PRIMARY else "secondary",
+            "state": self.state.value,
+            "twin": None if self._twin is None else f"{self._twin.address}:{self._twin.port}",
+            "reason": self._reason if single else "",
+            "degraded_seconds": round(time.monotonic() - self._since, 3) if single else 0.0,
+            "conflicts": self.conflicts,
+            "recent_conflicts": list(self.told_conflicts),
+        }
+
+    def decides(self) -> bool:
+        """Tell whether this side decides about changes now, and so about the end of leases."""
+        return self.state in (PairState.SINGLE, PairState.LEADING)
+
+    def wait_ready(self) -> None:
+        """Wait until look-ups may be answered: a server that has just started may lack what its twin has."""
+        while not self._ready:
+            self._wait_changed(LOOK_SECONDS)
+
+    # -- life ------------------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Begin to look for the twin; from the thread whose hub serves the name server."""
+        self._hub = hub.current_state()
+        run = self._lead_loop if self.role == PRIMARY else self._follow_loop
+        hub.spawn_in(self._hub, run)
+        if self.role == PRIMARY:
+            hub.spawn_in(self._hub, self._send_loop)
+
+    def end(self) -> None:
+        """Stop; the twin notices at once."""
+        self._become(PairState.ENDED, "this name server ends")
+        self._let_go()
+
+    def resync(self) -> None:
+        """Compare the copies anew.
+
+        Raises:
+            NamingError: the twin is not there.
+        """
+        if self.state not in (PairState.LEADING, PairState.FOLLOWING):
+            raise NamingError(f"cannot resync: twin NS is unknown or unreachable ({self._reason})")
+        self._lose(self.term, "asked for")
+
+    def _become(self, state: PairState, reason: str = "") -> None:
+        before, self.state = self.state, state
+        if before is PairState.ENDED:
+            self.state = before
+        if self.state is not before:
+            if before in (PairState.LEADING, PairState.FOLLOWING):
+                self._since = time.monotonic()
+                self._run_in_hub(self._keep_base)
+            self._reason = reason
+            text = f"the pair is {state.value}{f': {reason}' if reason else ''}"
+            (Log.warn if state is PairState.SINGLE else Log.msg)("NameServer", text)
+            if self.decides():
+                self.on_lead()
+            self._ready |= state not in (PairState.STARTING, PairState.SYNCING)
+        self._notify(self._changed)
+        self._notify(self._wake)
+
+    def _keep_base(self) -> None:
+        """Note how far the twin came, for a later start."""
+        base = str(self.base)
+        hub.spawn_in(hub.current_state(), lambda: self._note("pair_base", base))
+
+    def _note(self, key: str, value: str) -> None:
+        try:
+            self.storage.put_note(key, value)
+        except PyroError as exc:
+            Log.warn("NameServer", f"could not note {key}: {exc}")
+
+    def _lose(self, term: str, reason: str) -> None:
+        """The twin did not answer within this term."""
+        if term == self.term and self.state in (PairState.LEADING, PairState.FOLLOWING, PairState.SYNCING):
+            self.term = ""
+            self._queue.clear()
+            self._become(PairState.SINGLE, reason)
+
+    def _let_go(self) -> None:
+        proxy, self._proxy = self._proxy, None
+        if proxy is not None:
+            proxy._release()
+
+    # -- waiting, from any thread ----------------------------------------------------------------------------
+
+    def _run_in_hub(self, function: Callable[[], object]) -> None:
+        if self._hub is not None:
+            hub.run_soon_or_now(self._hub, function)
+
+    def _notify(self, signal: hub.Signal) -> None:
+        self._run_in_hub(signal.set)
+
+    def _wait_changed(self, seconds: float) -> None:
+        if self._hub is not None and hub.is_current(self._hub):
+            hub.wait_for(self._changed, (), seconds)
+        else:
+            hub.sleep(min(seconds, 0.01))
+
+    # -- changes ---------------------------------------------------------------------------------------------
+
+    def change(self, method: str, *args: Any, **options: Any) -> Any:
+        """Make a change to the names, here or at the twin, whoever decides.
+
+        Args:
+            method: of the storage.
+
+        Raises:
+            ServerBusyError: the copies were not made equal in time; nothing was done. Whatever the method raises.
+        """
+        deadline = time.monotonic() + GATE_SECONDS
+        unsure = False
+        while True:
+            self._wait_open(deadline)
+            term = self.term
+            try:
+                if self.state is PairState.FOLLOWING:
+                    return self._ask_leader(term, method, args, options)
+                with self._working() as may:
+                    if may:
+                        return getattr(self.storage, method)(*args, **options)
+            except NamingError as exc:
+                if unsure and self._was_made(method, exc, args):
+                    return []
+                raise
+            except ProtocolError as exc:
+                unsure = True
+                self._lose(term, f"the primary did not take a change: {exc}")
+                if not isinstance(exc, ConnectionClosedError):
+                    # It is there, so it will compare with us; nothing is decided here meanwhile.
+                    self._wait_sync()
+
+    def _wait_sync(self) -> None:
+        until = time.monotonic() + SILENCE_SECONDS
+        while self.state is PairState.SINGLE and time.monotonic() < until:
+            self._wait_changed(LOOK_SECONDS)
+
+    def _wait_open(self, deadline: float) -> None:
+        while self.state in (PairState.STARTING, PairState.SYNCING):
+            if time.monotonic() >= deadline:
+                raise ServerBusyError(
+                    f"the pair is {self.state.value}, which takes more than {GATE_SECONDS:g} s; try again later"
+                )
+            self._wait_changed(LOOK_SECONDS)
+        if self.state is PairState.ENDED:
+            raise ServerBusyError("this name server ends; try its twin")
+
+    def _ask_leader(self, term: str, method: str, args: tuple[Any, ...], options: dict[str, Any]) -> Any:
+        proxy = self.twin_proxy(ANSWER_SECONDS + SILENCE_SECONDS)
+        return proxy.change(term, method, list(args), options)
+
+    def _was_made(self, method: str, error: NamingError, args: tuple[Any, ...]) -> bool:
+        uri = args[1] if len(args) > 1 else None
+        return was_made_before(method, error, uri, lambda: [m.uri for m in self.storage.members(args[0])])
+
+    @contextmanager
+    def _working(self) -> Iterator[bool]:
+        """Count a change that is being made here; false where somebody else decides by now."""
+        with self._lock:
+            may = self.decides()
+            self._working_now += may
+        try:
+            yield may
+        finally:
+            with self._lock:
+                self._working_now -= may
+
+    def await_quiet(self) -> None:
+        """Wait until no change is being made here any more.
+
+        Raises:
+            ProtocolError: that takes too long.
+        """
+        deadline = time.monotonic() + SYNC_SECONDS
+        while self._working_now:
+            if time.monotonic() > deadline:
+                raise ProtocolError(f"{self._working_now} changes were not done within {SYNC_SECONDS:g} s")
+            hub.sleep(0.002)
+
+    def _on_changes(self, changes: Changes) -> None:
+        """Note what lasts here; the storage's lock is held, in any thread."""
+        for change in changes:
+            if change.after is not None:
+                self.graves.pop(change.name, None)
+            elif change.before is not None:
+                self.graves[change.name] = Grave(change.revision, change.before.revision)
+        while len(self.graves) > MAX_GRAVES:
+            del self.graves[next(iter(self.graves))]
+        if self.state is PairState.LEADING:
+            self._queue.append(changes)
+            self._notify(self._queued)
+
+    def forget_graves(self, changes: Changes) -> None:
+        """Changes that must not win over what the twin has: the ends of leases that were not renewed here."""
+        for change in changes:
+            self.graves.pop(change.name, None)
+
+    def confirm(self, revision: int) -> None:
+        """Wait until the twin has this revision too, or is lost."""
+        deadline = time.monotonic() + GATE_SECONDS
+        while self.state is PairState.LEADING and self._confirmed < revision and time.monotonic() < deadline:
+            self._wait_changed(LOOK_SECONDS)
+
+    # -- the primary -----------------------------------------------------------------------------------------
+
+    def _lead_loop(self) -> None:
+        while self.state is not PairState.ENDED:
+            try:
+                if self.state is PairState.LEADING:
+                    self._beat()
+                elif self._twin is not None:
+                    synchronise(self)
+                else:
+                    self._stay_single("the secondary is not known yet")
+            except PyroError as exc:
+                self._give_up(exc)
+            except Exception as exc:
+                Log.error("NameServer", f"the pair: {type(exc).__name__}: {exc}")
+                self._give_up(exc)
+            hub.wait_for(self._wake, (), LOOK_SECONDS)
+
+    def _give_up(self, exc: Exception) -> None:
+        self._let_go()
+        self._stay_single(str(exc))
+        self._lose(self.term, str(exc))
+        self._reason = str(exc)
+        hub.sleep(LOOK_SECONDS)
+
+    def _stay_single(self, reason: str) -> None:
+        if self.state is PairState.STARTING:
+            self._become(PairState.SINGLE, reason)
+
+    def begin_term(self) -> str:
+        """Close the gate for changes: the copies are about to be compared."""
+        self.term = secrets.token_hex(8)
+        self._become(PairState.SYNCING)
+        return self.term
+
+    def lead(self, term: str, revision: int) -> None:
+        """Both copies are equal at this revision; from now on the twin follows."""
+        self._check_term(term, PairState.SYNCING)
+        self.graves.clear()
+        self._queue.clear()
+        self.base = self._sent = self._confirmed = revision
+        self._note("pair_base", str(revision))
+        self._become(PairState.LEADING)
+
+    def _beat(self) -> None:
+        """Tell the follower that we are there, and let it compare."""
+        if self._queue or self._sent != self._confirmed:
+            return
+        revision, digest = self.storage.inspect(lambda tree: (tree.revision, tree.digest))
+        term = self.term
+        try:
+            self.twin_proxy(ANSWER_SECONDS).beat(term, revision, digest)
+        except PyroError as exc:
+            self._lose(term, f"the secondary does not answer: {exc}")
+
+    def _send_loop(self) -> None:
+        while self.state is not PairState.ENDED:
+            if self.state is PairState.LEADING and self._queue:
+                self._send()
+            else:
+                hub.wait_for(self._queued, (), LOOK_SECONDS)
+
+    def _send(self) -> None:
+        term, changes = self.term, []
+        while self._queue:
+            changes += self._queue.popleft()
+        previous, self._sent = self._sent, changes[-1].revision
+        packed = [pack_change(change.name, change.revision, change.after) for change in changes]
+        try:
+            self.twin_proxy(ANSWER_SECONDS).apply(term, previous, packed)
+        except PyroError as exc:
+            self._lose(term, f"the secondary did not take a change: {exc}")
+            return
+        if term == self.term and self.state is PairState.LEADING:
+            self.base = self._confirmed = changes[-1].revision
+            self._notify(self._changed)
+
+    def on_change(self, term: str, method: str, args: list[Any], options: dict[str, Any]) -> Any:
+        """The follower hands on a change that it was asked for."""
+        self._check_term(term, PairState.LEADING)
+        if method not in CHANGES:
+            raise ProtocolError(f"{method!r} is no change of names")
+        return self.change(method, *args, **options)
+
+    def on_hello(self, address: PyroURI) -> tuple[str, str]:
+        """The secondary says where it is; returns our term and state."""
+        if self._twin is None or self.state is not PairState.LEADING:
+            self._twin = address
+            self._notify(self._wake)
+        return self.term, self.state.name
+
+    # -- the secondary ---------------------------------------------------------------------------------------
+
+    def _follow_loop(self) -> None:
+        started = time.monotonic()
+        while self.state is not PairState.ENDED:
+            silent = time.monotonic() - self._heard > SILENCE_SECONDS
+            if self._twin is not None and (silent or self.state in (PairState.SINGLE, PairState.STARTING)):
+                self._say_hello()
+            elif self._twin is None:
+                self._stay_single("the primary is not known yet")
+            if self.state is PairState.SYNCING and time.monotonic() - self._heard > SYNC_SECONDS:
+                self._lose(self.term, "the primary stopped in the middle of it")
+            if time.monotonic() - started > START_SECONDS:
+                self._stay_single("the primary did not begin")
+            hub.wait_for(self._wake, (), LOOK_SECONDS)
+
+    def _say_hello(self) -> None:
+        term = self.term
+        try:
+            theirs, state = self.twin_proxy(ANSWER_SECONDS).hello(self.address)
+        except PyroError as exc:
+            self._let_go()
+            self._stay_single(f"the primary does not answer: {exc}")
+            self._lose(term, f"the primary does not answer: {exc}")
+            self._reason = str(exc)
+            hub.sleep(LOOK_SECONDS)
+            return
+        if self.state is PairState.FOLLOWING and (theirs != term or state != PairState.LEADING.name):
+            self._lose(term, "the primary has begun anew")
+
+    def on_begin(self, term: str, address: PyroURI) -> tuple[int, int, int]:
+        """The primary is about to compare; returns our base, and how many records and graves we have."""
+        self._twin = address
+        self.term = term
+        self._heard = time.monotonic()
+        self._become(PairState.SYNCING)
+        self.await_quiet()
+        self._summary = list(self.storage.inspect(digests).items())
+        return self.base, len(self._summary), len(self.graves)
+
+    def on_summary(self, term: str, start: int) -> list[tuple[str, int]]:
+        """Return names and digests of some of our records."""
+        self._check_term(term, PairState.SYNCING)
+        return self._summary[start : start + SUMMARY_AT_ONCE]
+
+    def on_graves(self, term: str, start: int) -> list[tuple[str, int, int]]:
+        """Return some of our graves."""
+        self._check_term(term, PairState.SYNCING)
+        graves = islice(self.graves.items(), start, start + SUMMARY_AT_ONCE)
+        return [(name, grave.revision, grave.covers) for name, grave in graves]
+
+    def on_fetch(self, term: str, names: list[str]) -> list[Any]:
+        """Return our records of these names."""
+        self._check_term(term, PairState.SYNCING)
+        records = self.storage.inspect(lambda tree: [tree.get(name) for name in names])
+        return [pack_change(r.name, r.revision, r) for r in records if r is not None]
+
+    def on_install(self, term: str, packed: list[Any]) -> None:
+        """Put what the primary has decided in place."""
+        self._check_term(term, PairState.SYNCING)
+        self._put_in_place(packed)
+
+    def on_finish(self, term: str, revision: int, digest: int, conflicts: list[str]) -> bool:
+        """The primary has sent everything; returns whether the copies are equal. Then we follow."""
+        self._check_term(term, PairState.SYNCING)
+        self._summary = []
+        mine = self.storage.inspect(lambda tree: tree.digest)
+        if mine != digest:
+            self._lose(term, "the copies are not equal")
+            return False
+        self.storage.inspect(lambda tree: setattr(tree, "revision", max(tree.revision, revision)))
+        self.graves.clear()
+        self.base = revision
+        self.note_conflicts(conflicts)
+        self._note("pair_base", str(revision))
+        self._check_term(term, PairState.SYNCING)
+        self._become(PairState.FOLLOWING)
+        return True
+
+    def on_apply(self, term: str, previous: int, packed: list[Any]) -> None:
+        """Take the leader's changes; returns when they last here too."""
+        self._check_term(term, PairState.FOLLOWING)
+        if self.base != previous:
+            self._lose(term, f"changes after revision {self.base} are missing")
+            raise ProtocolError(f"changes up to revision {previous} have not come, only up to {self.base}")
+        self._put_in_place(packed)
+        self.base = packed[-1][1]
+
+    def on_beat(self, term: str, revision: int, digest: int) -> None:
+        """The leader is there; compare where both are at the same revision."""
+        self._check_term(term, PairState.FOLLOWING)
+        mine = self.storage.inspect(lambda tree: (tree.revision, tree.digest))
+        if mine[0] == revision and mine[1] != digest:
+            self._lose(term, "the copies are not equal")
+            raise ProtocolError(f"the copies differ at revision {revision}")
+
+    def _put_in_place(self, packed: list[Any]) -> None:
+        changes = [unpack_change(one) for one in packed]
+        self.storage.amend(lambda tree: replay(tree, changes), confirm=False)
+
+    # -- both ------------------------------------------------------------------------------------------------
+
+    def _check_term(self, term: str, state: PairState) -> None:
+        self._heard = time.monotonic()
+        if term != self.term or self.state is not state:
+            raise ProtocolError(f"this name server is {self.state.value}, in another term")
+
+    def note_conflicts(self, conflicts: list[str]) -> None:
+        """Count and tell names that both sides gave away."""
+        self.conflicts += len(conflicts)
+        for text in conflicts:
+            self.told_conflicts.append(text)
+            Log.error("NameServer", f"conflict: {text}")
+
+    def twin_proxy(self, seconds: float) -> Proxy:
+        """Return a proxy of the other side whose calls take at most `seconds`.
+
+        Raises:
+            ProtocolError: it is not known where that is.
+        """
+        if self._twin is None:
+            raise ProtocolError("the twin is not known yet")
+        if self._proxy is None or str(self._proxy.URI) != str(self._twin):
+            self._let_go()
+            self._proxy = self._connect(self._twin)
+        self._proxy._setTimeout(seconds)
+        return self._proxy
+
+
+#: What a follower hands on: the methods of a storage that change something.
+CHANGES = frozenset(
+    ("register", "unregister", "create_group", "delete_group", "set_meta", "open_lease", "close_lease")
+)
