@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+from gpyro._naming.routing import Route
 from gpyro._naming.server import NAMESERVER_NAME, check_address, check_many
 from gpyro._naming.urifile import read_uri_file
 from gpyro.configuration import Settings, config
 from gpyro.errors import (
-    ConnectionClosedError,
     ConnectionDeniedError,
     NamingError,
     PyroError,
-    TimeoutError,
     UnknownObjectError,
 )
 from gpyro.names import Listing, expand_name
 from gpyro.nametree import SystemMeta
 from gpyro.proxy import Proxy, RemoteMethod
 from gpyro.uri import PyroURI, build_unix_address
+
+if TYPE_CHECKING:
+    from gpyro._proxy.core import Core
+    from gpyro.auth import DefaultConnValidator
 
 __all__ = ["NameServerLocator", "NameServerProxy", "find_name_server", "resolve_uri"]
 
@@ -30,7 +33,8 @@ class NameServerProxy(Proxy):
     """A proxy of a name server; relative names belong to the default group of *this* process.
 
     It connects when it is first used and again when the connection is lost. A question whose answer was lost
-    on the way is asked once more; a change is not, as nobody knows whether it was made.
+    on the way is asked once more; a change is not, as nobody knows whether it was made. With a pair of name
+    servers it moves to the other one, with questions and changes, and back when the first one answers again.
 
     Args:
         URI: the address of a name server.
@@ -46,31 +50,61 @@ class NameServerProxy(Proxy):
         *, config: Settings | None = None,
     ) -> None:  # fmt: skip
         super().__init__(URI, config=config)
+        self.__dict__["_route"] = Route(self.__dict__["_core"], self._use_core)
         if identification is not None:
             self._setIdentification(identification)
         if not noconnect:
             self.ping()
 
     def _change(self, method: str, *args: Any, **options: Any) -> Any:
-        return RemoteMethod(self.__dict__["_core"], method)(*args, **options)
+        route: Route = self.__dict__["_route"]
+        return route.change(method, args, options, lambda: self.resolve(args[0], "all"))
 
-    def _ask(self, method: str, *args: Any) -> Any:
+    def _ask(self, method: str, *args: Any, **options: Any) -> Any:
+        route: Route = self.__dict__["_route"]
+        return route.ask(method, args, options)
+
+    # -- the two ways to a pair
+
+    def _use_core(self, core: Core) -> None:
+        self.__dict__["_core"] = core
+
+    def _for_both(self, action: Callable[[], object]) -> None:
+        route: Route = self.__dict__["_route"]
         try:
-            return self._change(method, *args)
-        except TimeoutError:
-            raise
-        except ConnectionClosedError:
-            return self._change(method, *args)
+            for core in route.cores():
+                self._use_core(core)
+                action()
+        finally:
+            self._use_core(route.current)
+
+    def _setTimeout(self, timeout: float | None) -> None:
+        self._for_both(lambda: super(NameServerProxy, self)._setTimeout(timeout))
+
+    def _setIdentification(self, ident: object) -> None:
+        self.__dict__["_route"].forget_twin()
+        super()._setIdentification(ident)
+
+    def _setNewConnectionValidator(self, validator: DefaultConnValidator) -> None:
+        self.__dict__["_route"].forget_twin()
+        super()._setNewConnectionValidator(validator)
+
+    def _release(self) -> None:
+        self._for_both(super()._release)
 
     def __copy__(self) -> NameServerProxy:
-        core = self.__dict__["_core"]
-        twin = type(self)(core.uri, noconnect=1, config=core._settings)
-        core.hand_on(twin.__dict__["_core"])
+        route: Route = self.__dict__["_route"]
+        home = route.home
+        assert home.uri is not None
+        twin = type(self)(home.uri, noconnect=1, config=home._settings)
+        home.hand_on(twin.__dict__["_core"])
+        if route.away is not None:
+            twin.__dict__["_route"].know_twin(route.away.uri)
         return twin
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Without a connection: who unpickles it has not asked for one.
-        return type(self), (str(self.__dict__["_core"].uri), None, 1)
+        return type(self), (str(self.__dict__["_route"].home.uri), None, 1)
 
     # -- objects
 
@@ -135,6 +169,21 @@ class NameServerProxy(Proxy):
         return expand_name(name, config.ns_defaultgroup)
 
     # -- the server itself
+
+    def twin(self) -> tuple[int, PyroURI | None]:
+        """Return the server's role in a pair and its twin's address; see `NameServer.twin`."""
+        role, uri = self._ask("twin")
+        self.__dict__["_route"].know_twin(uri)
+        return role, uri
+
+    def pair_status(self) -> dict[str, Any] | None:
+        """Return the state of the pair as the home server sees it; see `NameServer.pair_status`."""
+        route: Route = self.__dict__["_route"]
+        return RemoteMethod(route.home, "pair_status")()  # type: ignore[no-any-return]
+
+    def resync(self) -> None:
+        """Have both name servers of a pair compare their names; see `NameServer.resync`."""
+        self._ask("resync")
 
     def ping(self) -> None:
         """Ask for a sign of life."""

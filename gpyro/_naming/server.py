@@ -277,6 +277,10 @@ class NameServer(ObjBase):
         twin = pair.twin
         return pair.role, PyroURI(twin.address, NAMESERVER_NAME, twin.port, twin.protocol)
 
+    def pair_status(self) -> dict[str, Any] | None:
+        """Return the state of the pair; None where there is none. Without waiting for it to be ready."""
+        return None if self._pair is None else self._pair.status()
+
     def resync(self) -> None:
         """Compare the names of both name servers of the pair anew.
 

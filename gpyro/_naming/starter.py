@@ -126,7 +126,9 @@ class NameServerStarter:
             _refuse_second(hostname, port)
         self.daemon = _make_daemon(hostname or "", port, insecure_no_auth, as_identifications(self.identification))
         storage = MemoryStorage(created=time.time())
-        self.ns = NameServer(storage, keep_running=bool(keep), on_shutdown=self._on_remote_shutdown, rights=checked)
+        self.ns = NameServer(
+            storage, keep_running=bool(keep), on_shutdown=self._on_remote_shutdown, rights=checked
+        )
         self.daemon.useNameServer(self.ns)
         if role is None:
             self.uri = self.daemon.connect(self.ns, NAMESERVER_NAME)
