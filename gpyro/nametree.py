@@ -473,15 +473,18 @@ class NameTree:
         return changes
 
     def _put(self, record: Record, is_new: bool) -> None:
+        parent = None
+        if is_new and record.kind != LEASE and record.name != ROOT:
+            # A KeyError comes before anything is changed.
+            parent = self._children[split_name(record.name)[0]]
         self.digest += record.digest()
         if record.kind == LEASE:
             self._leases[record.name] = record
             self._held.setdefault(record.name, set())
             return
         self._records[record.name] = record
-        if is_new and record.name != ROOT:
-            group, part = split_name(record.name)
-            self._children[group].add(part, record.kind)
+        if parent is not None:
+            parent.add(split_name(record.name)[1], record.kind)
             if record.kind == GROUP:
                 self._children[record.name] = _Children()
         for member in record.members:

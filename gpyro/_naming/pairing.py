@@ -23,7 +23,7 @@ import enum
 import secrets
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from itertools import islice
 from typing import Any
@@ -88,6 +88,7 @@ class Pair:
         twin: where the other one is; None waits until it says so.
         address: our own TWIN_ID object's, for the other side.
         connect: returns a proxy for an address, ready to log in.
+        is_fixed: keep `twin` even where the other one says that it is elsewhere: it was given, not guessed.
 
     Resources: `start` spawns greenlets on the current hub, `end` ends them.
     Errors: whatever keeps the twin from answering is told in the log and in the state, never raised.
@@ -95,7 +96,7 @@ class Pair:
 
     def __init__(
         self, storage: TreeStorage, role: int, twin: PyroURI | None, address: PyroURI,
-        connect: Callable[[PyroURI], Proxy],
+        connect: Callable[[PyroURI], Proxy], is_fixed: bool = False,
     ) -> None:  # fmt: skip
         self.storage = storage
         self.role = role
@@ -112,6 +113,7 @@ class Pair:
         self.on_lead: Callable[[], object] = lambda: None
         self._connect = connect
         self._twin = twin
+        self._is_fixed = is_fixed
         self._proxy: Proxy | None = None
         self._hub: hub.HubState | None = None
         self._changed = hub.Signal()
@@ -338,10 +340,10 @@ class Pair:
             self._queue.append(changes)
             self._notify(self._queued)
 
-    def forget_graves(self, changes: Changes) -> None:
-        """Changes that must not win over what the twin has: the ends of leases that were not renewed here."""
-        for change in changes:
-            self.graves.pop(change.name, None)
+    def forget_graves_of(self, names: Iterable[str]) -> None:
+        """What went with a lease that was not renewed here must not go where it was renewed."""
+        for name in names:
+            self.graves.pop(name, None)
 
     def confirm(self, revision: int) -> None:
         """Wait until the twin has this revision too, or is lost."""
@@ -436,7 +438,7 @@ class Pair:
     def on_hello(self, address: PyroURI) -> tuple[str, str]:
         """The secondary says where it is; returns our term and state."""
         if self._twin is None or self.state is not PairState.LEADING:
-            self._twin = address
+            self._note_twin(address)
             self._notify(self._wake)
         return self.term, self.state.name
 
@@ -470,15 +472,15 @@ class Pair:
         if self.state is PairState.FOLLOWING and (theirs != term or state != PairState.LEADING.name):
             self._lose(term, "the primary has begun anew")
 
-    def on_begin(self, term: str, address: PyroURI) -> tuple[int, int, int]:
-        """The primary is about to compare; returns our base, and how many records and graves we have."""
-        self._twin = address
+    def on_begin(self, term: str, address: PyroURI) -> tuple[int, int, int, int]:
+        """The primary is about to compare; returns base, revision, and the numbers of records and graves."""
+        self._note_twin(address)
         self.term = term
         self._heard = time.monotonic()
         self._become(PairState.SYNCING)
         self.await_quiet()
         self._summary = list(self.storage.inspect(digests).items())
-        return self.base, len(self._summary), len(self.graves)
+        return self.base, self.storage.revision, len(self._summary), len(self.graves)
 
     def on_summary(self, term: str, start: int) -> list[tuple[str, int]]:
         """Return names and digests of some of our records."""
@@ -510,7 +512,7 @@ class Pair:
         if mine != digest:
             self._lose(term, "the copies are not equal")
             return False
-        self.storage.inspect(lambda tree: setattr(tree, "revision", max(tree.revision, revision)))
+        self.skip_to(revision)
         self.graves.clear()
         self.base = revision
         self.note_conflicts(conflicts)
@@ -546,6 +548,18 @@ class Pair:
         self._heard = time.monotonic()
         if term != self.term or self.state is not state:
             raise ProtocolError(f"this name server is {self.state.value}, in another term")
+
+    def _note_twin(self, address: PyroURI) -> None:
+        if self._twin is None or not self._is_fixed:
+            self._twin = address
+
+    def skip_to(self, revision: int) -> None:
+        """Give only revisions above this one from now on."""
+
+        def skip(tree: NameTree) -> None:
+            tree.revision = max(tree.revision, revision)
+
+        self.storage.inspect(skip)
 
     def note_conflicts(self, conflicts: list[str]) -> None:
         """Count and tell names that both sides gave away."""

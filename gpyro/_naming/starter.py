@@ -160,7 +160,7 @@ class NameServerStarter:
         storage = self.ns._storage
         assert isinstance(storage, TreeStorage)
         there = twin_place(number, place)
-        self.pair = Pair(storage, number, there, ours, reach)
+        self.pair = Pair(storage, number, there, ours, reach, bool(place))
         self.daemon.connect(self.ns._join(self.pair))
         print(f"Locating twin NameServer at {there.address} port {there.port}.")
         self.pair.start()

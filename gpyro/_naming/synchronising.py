@@ -54,7 +54,8 @@ def synchronise(pair: Pair) -> None:
     term = pair.begin_term()
     pair.await_quiet()
     twin = pair.twin_proxy(STEP_SECONDS)
-    base, records, graves = twin.begin(term, pair.address)
+    base, revision, records, graves = twin.begin(term, pair.address)
+    pair.skip_to(revision)
     theirs = dict(_pages(twin.summary, term, records))
     their_graves = {name: Grave(*grave) for name, *grave in _pages(twin.graves, term, graves)}
     conflicts = _merge(pair, twin, term, theirs, their_graves, max(base, pair.base))

@@ -48,7 +48,7 @@ class TwinObject(ObjBase):
         """See `Pair.on_change`."""
         return self._admit().on_change(term, method, args, options)
 
-    def begin(self, term: str, address: PyroURI) -> tuple[int, int, int]:
+    def begin(self, term: str, address: PyroURI) -> tuple[int, int, int, int]:
         """See `Pair.on_begin`."""
         return self._admit(PRIMARY).on_begin(term, address)
 

@@ -22,20 +22,32 @@ PATIENCE_SECONDS = 30.0
 class PairOfServers:
     """`gpyro ns -1` and `gpyro ns -2`, each at a port of its own, which it keeps when it comes back.
 
+    Args:
+        places: the ports at which each looks for the other one, where that is not straight.
+        started: begin with both running and paired.
+
     Leaving the block ends both.
     """
 
-    def __init__(self, folder: Path, *options: str, persistent: bool = False) -> None:
+    def __init__(
+        self, folder: Path, *options: str, persistent: bool = False, places: tuple[int, int] | None = None,
+        started: bool = True, identification: str | None = None,
+    ) -> None:  # fmt: skip
         self.ports = (free_port(), free_port())
+        #: At which port each of them looks for the other one.
+        self.places = (self.ports[1], self.ports[0]) if places is None else places
         self._folder = folder
         self._options = options
         self._persistent = persistent
+        self._started = started
+        self._identification = identification
         self.programs: list[Program | None] = [None, None]
 
     def __enter__(self) -> PairOfServers:
-        self.start(0)
-        self.start(1)
-        self.wait_paired()
+        if self._started:
+            self.start(0)
+            self.start(1)
+            self.wait_paired()
         return self
 
     def __exit__(
@@ -47,7 +59,7 @@ class PairOfServers:
 
     def start(self, side: int) -> None:
         """Start one of them, 0 the primary or 1 the secondary."""
-        place = f"127.0.0.1:{self.ports[1 - side]}"
+        place = f"127.0.0.1:{self.places[side]}"
         words = ["-m", "gpyro", "ns", "-p", str(self.ports[side]), "-1" if side == 0 else "-2", place, "-r"]
         if self._persistent:
             words += ["-d", f"database{side}"]
@@ -66,14 +78,14 @@ class PairOfServers:
 
     def proxy(self, side: int) -> NameServerProxy:
         """Return a proxy whose home is one of them."""
-        return NameServerProxy(f"PYRO://127.0.0.1:{self.ports[side]}/:Pyro.NameServer", noconnect=1)
+        uri = f"PYRO://127.0.0.1:{self.ports[side]}/:Pyro.NameServer"
+        return NameServerProxy(uri, self._identification, noconnect=1)
 
     def status(self, side: int) -> dict[str, object]:
         """Return what one of them says of the pair."""
         proxy = self.proxy(side)
         try:
-            status: dict[str, object] = proxy.pair_status()
-            return status
+            return proxy.pair_status() or {}
         finally:
             proxy._release()
 
