@@ -111,6 +111,8 @@ class Pair:
         self.told_conflicts: deque[str] = deque(maxlen=MAX_CONFLICTS_TOLD)
         #: Called when this side begins to decide, so that it gives all leases their full length.
         self.on_lead: Callable[[], object] = lambda: None
+        #: Called in a greenlet of its own when this side begins to decide: alone for the first time, or as leader.
+        self.on_settled: Callable[[PairState], object] = lambda state: None
         self._connect = connect
         self._twin = twin
         self._is_fixed = is_fixed
@@ -205,9 +207,17 @@ class Pair:
             (Log.warn if state is PairState.SINGLE else Log.msg)("NameServer", text)
             if self.decides():
                 self.on_lead()
+            if state is PairState.LEADING or (state is PairState.SINGLE and not self._ready):
+                self._run_in_hub(lambda: hub.spawn_in(hub.current_state(), lambda: self._tell_settled(state)))
             self._ready |= state not in (PairState.STARTING, PairState.SYNCING)
         self._notify(self._changed)
         self._notify(self._wake)
+
+    def _tell_settled(self, state: PairState) -> None:
+        try:
+            self.on_settled(state)
+        except PyroError as exc:
+            Log.warn("NameServer", f"the pair: {exc}")
 
     def _keep_base(self) -> None:
         """Note how far the twin came, for a later start."""

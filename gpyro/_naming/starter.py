@@ -9,13 +9,14 @@ from typing import Any
 
 from gpyro import hub
 from gpyro._naming.client import NameServerLocator
-from gpyro._naming.pairing import PRIMARY, SECONDARY, TWIN_ID, Pair
+from gpyro._naming.pairing import PRIMARY, SECONDARY, TWIN_ID, Pair, PairState
 from gpyro._naming.rights import GroupRights, Rights, make_rights
 from gpyro._naming.server import NAMESERVER_NAME, NameServer
 from gpyro._naming.urifile import UriFile, read_uri_file
 from gpyro.configuration import config
 from gpyro.daemon import Daemon
 from gpyro.errors import ConnectionDeniedError, DaemonError, NamingError, PyroError, URIError
+from gpyro.log import Log
 from gpyro.proxy import Proxy
 from gpyro.storage.memory import MemoryStorage
 from gpyro.storage.tree import TreeStorage
@@ -26,6 +27,8 @@ __all__ = ["NameServerStarter", "as_identifications"]
 #: How often `waitUntilStarted` looks. It may be called from another thread than the one that starts, or from a
 #: greenlet of the same one; looking now and then is what serves both.
 LOOK_SECONDS = 0.01
+#: Seconds that the end of one of a pair waits for the other one to take its name out.
+GOODBYE_SECONDS = 1.0
 
 
 class NameServerStarter:
@@ -161,9 +164,30 @@ class NameServerStarter:
         assert isinstance(storage, TreeStorage)
         there = twin_place(number, place)
         self.pair = Pair(storage, number, there, ours, reach, bool(place))
+        self.pair.on_settled = self._name_both
         self.daemon.connect(self.ns._join(self.pair))
         print(f"Locating twin NameServer at {there.address} port {there.port}.")
         self.pair.start()
+
+    def _name_both(self, state: PairState) -> None:
+        """Put the addresses under the servers' own name: ours, and the other one's once it is there."""
+        assert self.ns is not None and self.uri is not None
+        self.ns.register(NAMESERVER_NAME, self.uri, replace=True)
+        twin = self.ns.twin()[1]
+        if state is PairState.LEADING and twin is not None:
+            self.ns.register(NAMESERVER_NAME, twin, member=True)
+
+    def _leave_pair(self) -> None:
+        """Take our address out, and let the other one go on alone."""
+        if self.pair is None or self.pair.state is PairState.ENDED:
+            return
+        assert self.ns is not None
+        with hub.Timeout(GOODBYE_SECONDS, False):
+            try:
+                self.ns.unregister(NAMESERVER_NAME, self.uri)
+            except PyroError as exc:
+                Log.msg("NameServer", f"our own name stays: {exc}")
+        self.pair.end()
 
     def _tell(self, keep: bool, verbose: bool) -> None:
         assert self.daemon is not None
@@ -244,8 +268,7 @@ class NameServerStarter:
         self._ending = True
         if self._file is not None:
             self._file.remove()
-        if self.pair is not None:
-            self.pair.end()
+        self._leave_pair()
         if self.daemon is not None:
             self.daemon.shutdown(True)
 

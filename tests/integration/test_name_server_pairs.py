@@ -132,6 +132,22 @@ def test_frozen_secondary_holds_a_registration_up_for_a_moment_only(pair: PairOf
     proxy._release()
 
 
+def test_both_stand_under_the_name_servers_name_until_they_end(pair: PairOfServers) -> None:
+    def named(side: int) -> set[int]:
+        proxy = pair.proxy(side)
+        try:
+            return {uri.port for uri in proxy.resolve(":Pyro.NameServer", "all")}
+        finally:
+            proxy._release()
+
+    wait_for(lambda: named(0) == named(1) == set(pair.ports), "named")
+    program = pair.programs[0]
+    assert program is not None
+    ended = program.stop()
+    assert ended.status == 0 and "gracefully stopped" in ended.stdout
+    wait_for(lambda: named(1) == {pair.ports[1]}, "named alone")
+
+
 def test_both_with_one_role_are_told_so_and_go_on_alone(tmp_path: Path) -> None:
     with PairOfServers(tmp_path, started=False) as pair:
         pair.start(0)
