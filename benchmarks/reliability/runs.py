@@ -12,6 +12,7 @@ from time import monotonic, sleep
 from typing import Any
 
 from benchmarks.processes import WorkerProcess
+from benchmarks.reliability.pairs import run_pairs
 from benchmarks.reliability.report import Report
 
 __all__ = ["RUNS"]
@@ -296,6 +297,7 @@ RUNS: dict[str, Callable[[bool], Report]] = {
     "R2": run_garbage,
     "R3": run_dribble,
     "R5": run_churn,
+    "R14": run_pairs,
     "R23": run_guessing,
     "R24": run_bombs,
 }

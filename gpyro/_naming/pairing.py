@@ -150,12 +150,15 @@ class Pair:
     def status(self) -> dict[str, Any]:
         """Return what `nsc status` shows of the pair."""
         single = self.state in (PairState.SINGLE, PairState.STARTING)
+        revision, digest = self.storage.inspect(lambda tree: (tree.revision, tree.digest))
         return {
             "role": "primary" if self.role == PRIMARY else "secondary",
             "state": self.state.value,
             "twin": None if self._twin is None else f"{self._twin.address}:{self._twin.port}",
             "reason": self._reason if single else "",
             "degraded_seconds": round(time.monotonic() - self._since, 3) if single else 0.0,
+            "revision": revision,
+            "digest": f"{digest:016x}",
             "conflicts": self.conflicts,
             "recent_conflicts": list(self.told_conflicts),
         }
