@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gpyro._naming.routing import Route
-from gpyro._naming.server import NAMESERVER_NAME, check_address, check_many
+from gpyro._naming.server import MAX_AT_ONCE, NAMESERVER_NAME, check_address, check_list
 from gpyro._naming.urifile import read_uri_file
 from gpyro.configuration import Settings, config
 from gpyro.errors import (
@@ -125,10 +125,15 @@ class NameServerProxy(Proxy):
         return self._ask("resolve", self.fullName(name), *(() if choose == "first" else (choose,)))
 
     def resolve_many(self, names: Sequence[str], choose: str = "first") -> dict[str, Any]:
-        """Return {name: address, or None where there is none}, asked at one go; see `NameServer.resolve_many`."""
-        check_many(names)
+        """Return {name: address, or None where there is none}; see `NameServer.resolve_many`.
+
+        Asked in pieces where there are very many; names may come and go between two of them.
+        """
+        check_list(names)
         full_names = {name: self.fullName(name) for name in names}
-        found = self._ask("resolve_many", list(full_names.values()), choose)
+        wanted, found = list(full_names.values()), {}
+        for start in range(0, len(wanted), MAX_AT_ONCE):
+            found.update(self._ask("resolve_many", wanted[start : start + MAX_AT_ONCE], choose))
         return {name: found[full_name] for name, full_name in full_names.items()}
 
     def flatlist(self) -> Any:

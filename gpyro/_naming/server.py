@@ -158,7 +158,9 @@ class NameServer(ObjBase):
         Raises:
             NamingError: a name is malformed. ValueError: more than 10,000 names at once.
         """
-        check_many(names)
+        check_list(names)
+        if len(names) > MAX_AT_ONCE:
+            raise ValueError(f"{len(names)} names at once, limit is {MAX_AT_ONCE}; ask for them in pieces")
         found = {}
         for name in names:
             full_name = self.fullName(name)
@@ -332,13 +334,11 @@ def choose_address(members: tuple[Member, ...], choose: str) -> Any:
     raise ValueError(f"choose={choose!r}; it is {FIRST!r}, {RANDOM!r} or {ALL!r}")
 
 
-def check_many(names: Sequence[str]) -> None:
-    """See that these are names to resolve at once, and not too many.
+def check_list(names: Sequence[str]) -> None:
+    """See that these are several names, and not one that would be taken for its letters.
 
     Raises:
-        TypeError, ValueError: they are not.
+        TypeError: it is one.
     """
     if isinstance(names, str):
         raise TypeError(f"names={names!r} is one name; give a list of names, or use resolve")
-    if len(names) > MAX_AT_ONCE:
-        raise ValueError(f"{len(names)} names at once, limit is {MAX_AT_ONCE}; ask for them in pieces")
