@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import errno
+import os
 import time
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gpyro import hub
 from gpyro._naming.client import NameServerLocator
+from gpyro._naming.persistent import open_database
 from gpyro._naming.rights import GroupRights, Rights, make_rights
 from gpyro._naming.server import NAMESERVER_NAME, NameServer
 from gpyro._naming.urifile import UriFile, read_uri_file
 from gpyro.configuration import config
 from gpyro.daemon import Daemon
-from gpyro.errors import ConnectionDeniedError, DaemonError, NamingError, PyroError
+from gpyro.errors import ConnectionDeniedError, DaemonError, NamingError, PyroError, StorageError
 from gpyro.uri import PyroURI
+
+if TYPE_CHECKING:
+    from gpyro.storage.sqlite import SqliteStorage
 
 __all__ = ["NameServerStarter", "as_identifications"]
 
@@ -34,7 +39,8 @@ class NameServerStarter:
         identification: what callers have to prove themselves with: a passphrase, a key, or a list of
             identifications as `Daemon.setAllowedIdentifications` takes it; None lets everybody in.
 
-    Resources: `shutdown`, SIGTERM, ctrl-C or a caller's `shutdown` end it; its names and its file go with it.
+    Resources: `shutdown`, SIGTERM, ctrl-C or a caller's `shutdown` end it; its file goes with it, and so do its
+    names unless they are in a database, which is closed when the last caller has been answered.
     Errors: a file that cannot be written is told and passed over.
 
     Source: Pyro 3 manual, chapter 5, "Starting the NS".
@@ -46,6 +52,7 @@ class NameServerStarter:
         self.ns: NameServer | None = None
         self.uri: PyroURI | None = None
         self._file: UriFile | None = None
+        self._storage: SqliteStorage | None = None
         self._started = False
         self._looping = False
         self._ending = False
@@ -89,7 +96,8 @@ class NameServerStarter:
     def initialize(
         self, hostname: str | None = None, port: int | None = None, *, keep: bool | int = False,
         dontlookupother: bool | int = False, verbose: bool | int = False, insecure_no_auth: bool = False,
-        rights: Rights | Mapping[str, GroupRights] | None = None,
+        rights: Rights | Mapping[str, GroupRights] | None = None, persistent: bool | int = 0,
+        dbdir: str | None = None,
     ) -> None:  # fmt: skip
         """Get the name server ready; it answers as soon as its requests are handled.
 
@@ -101,9 +109,13 @@ class NameServerStarter:
             verbose: tell more.
             insecure_no_auth: listen beyond this machine although anybody there may change names.
             rights: who may do what in which groups, see `NameServer`; None lets everybody do everything.
+            persistent: keep names in a database, where the next name server finds them.
+            dbdir: the directory of that database, relative to the setting `storage`; "Pyro_NS_database" there by
+                default. One that is given means `persistent`.
 
         Raises:
             ConfigurationError: the rights cannot be any.
+            StorageError: the database is damaged, in use, or not one that can be used.
             NamingError: a name server is running there already.
             DaemonError: it cannot listen there, or this starter has been used before.
         """
@@ -113,10 +125,13 @@ class NameServerStarter:
         checked = make_rights(rights)
         if not dontlookupother:
             _refuse_second(hostname, port)
-        self.daemon = _make_daemon(hostname or "", port, insecure_no_auth, as_identifications(self.identification))
-        self.ns = NameServer(keep_running=bool(keep), on_shutdown=self._on_remote_shutdown, rights=checked)
-        self.daemon.useNameServer(self.ns)
-        self.uri = self.daemon.connect(self.ns, NAMESERVER_NAME)
+        if persistent or dbdir:
+            self._storage = open_database(dbdir)
+        try:
+            self._connect(hostname or "", port, bool(keep), insecure_no_auth, checked)
+        except BaseException:
+            self._close_storage()
+            raise
         if checked is not None and checked.names_somebody() and self.identification is None:
             print(
                 "WARNING: the rights name callers, but nobody has to identify himself "
@@ -124,6 +139,19 @@ class NameServerStarter:
             )
         self._tell(bool(keep), bool(verbose))
         self._write_file()
+        if self._storage is not None:
+            print(f"Persistent mode, database is in {os.path.dirname(self._storage.path)}")
+
+    def _connect(
+        self, hostname: str, port: int, keep: bool, insecure_no_auth: bool, rights: Rights | None
+    ) -> None:
+        self.daemon = _make_daemon(hostname, port, insecure_no_auth, as_identifications(self.identification))
+        self.ns = NameServer(
+            self._storage, keep_running=keep, on_shutdown=self._on_remote_shutdown, rights=rights
+        )
+        self.daemon.useNameServer(self.ns)
+        # In a database there may be the one of the run before, on another port; this takes its place.
+        self.uri = self.daemon.connectPersistent(self.ns, NAMESERVER_NAME)
 
     def _tell(self, keep: bool, verbose: bool) -> None:
         assert self.daemon is not None
@@ -205,6 +233,14 @@ class NameServerStarter:
             self._file.remove()
         if self.daemon is not None:
             self.daemon.shutdown(True)
+        self._close_storage()
+
+    def _close_storage(self) -> None:
+        if self._storage is not None:
+            try:
+                self._storage.close()
+            except StorageError as exc:
+                print(f"WARNING: {exc}")
 
 
 def _refuse_second(hostname: str | None, port: int) -> None:
