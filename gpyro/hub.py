@@ -1,8 +1,9 @@
 """The one door to gevent, sockets, threads and the loop; what lies behind it is in `_hub/`.
 
 Upper rooms import from here only. `state` is one hub's share, `stream` one socket, `tls` what is wanted of TLS,
-`listener` the accept loop, `waiting` how greenlets wait, `bridge` what a foreign loop selects on, `offload` the
-thread pools, `watchdog` who holds the hub, `process` signals and the end of the process.
+`listener` the accept loop, `waiting` how greenlets wait, `tickets` how they wait for other threads, `bridge` what
+a foreign loop selects on, `offload` the thread pools, `watchdog` who holds the hub, `process` signals and the end
+of the process.
 """
 
 from __future__ import annotations
@@ -37,11 +38,13 @@ from gpyro._hub.state import (
 )
 from gpyro._hub.stream import Stream
 from gpyro._hub.threads import NativeLock, call_in_hub, join_thread, start_native_thread, thread_name
+from gpyro._hub.tickets import Bell, Ticket
 from gpyro._hub.tls import TLSConfig, TlsError, accept_tls
 from gpyro._hub.waiting import Signal, is_hub_greenlet, run_pending, sleep, wait_for
 from gpyro._hub.watchdog import Watchdog
 
 __all__ = [
+    "Bell",
     "Bridge",
     "GreenletExit",
     "HubState",
@@ -52,6 +55,7 @@ __all__ = [
     "Signals",
     "Stream",
     "TLSConfig",
+    "Ticket",
     "Timeout",
     "Timer",
     "TlsError",

@@ -17,7 +17,7 @@ Pure: times come in as arguments. Not made for several threads at once; its owne
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right, insort
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from hashlib import blake2b
 from typing import NamedTuple
@@ -472,6 +472,52 @@ class NameTree:
             self.apply(change)
         return changes
 
+    def load(self, records: Iterable[Record], revision: int) -> None:
+        """Fill an empty tree with what was kept of another one, and check all of it; faster than `apply`.
+
+        Args:
+            records: each group before what is in it.
+            revision: the highest that the other tree ever had.
+
+        Raises:
+            NamingError: a record cannot be where it is; the tree is of no use then.
+        """
+        digest, known, children = 0, self._records, self._children
+        group, inside = ROOT, children[ROOT].kinds
+        for record in records:
+            name, kind, own_revision = record.name, record.kind, record.revision
+            if own_revision > revision or own_revision < 0:
+                raise naming_error("invalid revision", name, f" has {own_revision}, the highest is {revision}")
+            digest += record.digest()
+            if kind == LEASE:
+                self._check_lease(record)
+                self._leases[name] = record
+                self._held.setdefault(name, set())
+                continue
+            if name == ROOT:
+                known[ROOT] = _checked(record)
+                continue
+            _checked(record)
+            parent, part = split_name(check_full_name(name))
+            if parent != group:
+                self._group(parent)
+                group, inside = parent, children[parent].kinds
+            if name in known:
+                raise naming_error(Reason.NAME_EXISTS, name)
+            known[name] = record
+            inside[part] = kind
+            if kind == GROUP:
+                children[name] = _Children()
+            for member in record.members:
+                if member.lease is not None:
+                    self._held.setdefault(member.lease, set()).add(name)
+        self.digest = digest % DIGEST_MODULUS
+        self.revision = revision
+
+    def _check_lease(self, record: Record) -> None:
+        if record.name.startswith(":") or record.name in self._leases or record.members:
+            raise naming_error("invalid lease", record.name)
+
     def _put(self, record: Record, is_new: bool) -> None:
         parent = None
         if is_new and record.kind != LEASE and record.name != ROOT:
@@ -557,6 +603,21 @@ class NameTree:
             raise naming_error(reason, name, f"; {group!r} would have to be a group")
         if len(self) >= self.max_names:
             raise naming_error(Reason.TOO_MANY, name, f" would be one more than {self.max_names} (max_names)")
+
+
+def _checked(record: Record) -> Record:
+    """Return a group or object that can be one.
+
+    Raises:
+        NamingError: it cannot.
+    """
+    if record.kind == OBJECT and record.members and record.name != ROOT:
+        return record
+    if record.kind == GROUP and not record.members:
+        return record
+    raise naming_error(
+        "invalid record", record.name, f" is of kind {record.kind} and has {len(record.members)} addresses"
+    )
 
 
 def _parts_below(group: str, name: str) -> Names:

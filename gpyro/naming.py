@@ -4,9 +4,9 @@
     ns.register("our_object", uri)            # :Default.our_object
     ns.resolve(":Default.our_object")
 
-`_naming/server` keeps the names, `_naming/rights` says who may look at and change them, `_naming/client` is the
-caller's side and finds the server, `_naming/starter` runs one, `_naming/urifile` is the file that tells where it
-runs. `python -m gpyro.naming` is `gpyro ns`.
+`_naming/server` keeps the names, `_naming/persistent` keeps them in a database, `_naming/rights` says who may look
+at and change them, `_naming/client` is the caller's side and finds the server, `_naming/starter` runs one,
+`_naming/urifile` is the file that tells where it runs. `python -m gpyro.naming` is `gpyro ns`.
 
 Source: Pyro 3 manual, chapter 5.
 """
@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from gpyro import seams
 from gpyro._naming.client import NameServerLocator, NameServerProxy, find_name_server, resolve_uri
+from gpyro._naming.persistent import PersistentNameServer
 from gpyro._naming.rights import Rights, parse_rights
 from gpyro._naming.server import NAMESERVER_NAME, NameServer
 from gpyro._naming.starter import NameServerStarter, as_identifications
@@ -26,6 +27,7 @@ __all__ = [
     "NameServerLocator",
     "NameServerProxy",
     "NameServerStarter",
+    "PersistentNameServer",
     "Rights",
     "as_identifications",
     "find_name_server",

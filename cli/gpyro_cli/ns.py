@@ -36,15 +36,20 @@ __all__ = ["command"]
     "--rights", metavar="FILE", type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="Who may do what: lines `:Group  who[,who]  right[,right]`; rights are lookup, register, remove, admin.",
 )
+@click.option(
+    "-d", "--database", "dbdir", metavar="[DIR]", is_flag=False, flag_value="",
+    help="Keep names in a database, in this directory below the setting storage.  [default: Pyro_NS_database]",
+)
 def command(
     hostname: str | None, port: int | None, keep_running: bool, no_lookup: bool, verbose: bool, insecure: bool,
-    rights: Path | None, primary: str | None, secondary: str | None, pair_identification_file: str | None,
+    rights: Path | None, dbdir: str | None, primary: str | None, secondary: str | None,
+    pair_identification_file: str | None,
     identification: str | None, identification_file: str | None,
 ) -> None:  # fmt: skip
     """Run a name server until SIGTERM, ctrl-C or `gpyro nsc shutdown`.
 
-    Names are kept in memory and end with it. It leaves its address in the file of the setting ns_urifile, where
-    programs of this user on this machine find it.
+    Names are kept in memory and end with it, unless -d keeps them in a database. It leaves its address in the
+    file of the setting ns_urifile, where programs of this user on this machine find it.
     """
     from gevent import monkey
 
@@ -58,7 +63,8 @@ def command(
     click.echo("*** gpyro Name Server ***")
     NameServerStarter(read_identification(identification, identification_file)).start(
         hostname, port, keep=keep_running, dontlookupother=no_lookup, verbose=verbose, insecure_no_auth=insecure,
-        rights=given, role=role, pair_identification=read_identification(None, pair_identification_file),
+        rights=given, persistent=dbdir is not None, dbdir=dbdir or None, role=role,
+        pair_identification=read_identification(None, pair_identification_file),
     )  # fmt: skip
 
 

@@ -3,32 +3,34 @@
 from __future__ import annotations
 
 import errno
+import os
 import time
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gpyro import hub
 from gpyro._naming.client import NameServerLocator
-from gpyro._naming.pairing import PRIMARY, SECONDARY, TWIN_ID, Pair, PairState
+from gpyro._naming.joining import PairedServer, Role, default_port
+from gpyro._naming.pairing import SECONDARY
+from gpyro._naming.persistent import open_database
 from gpyro._naming.rights import GroupRights, Rights, make_rights
 from gpyro._naming.server import NAMESERVER_NAME, NameServer
 from gpyro._naming.urifile import UriFile, read_uri_file
 from gpyro.configuration import config
 from gpyro.daemon import Daemon
-from gpyro.errors import ConnectionDeniedError, DaemonError, NamingError, PyroError, URIError
-from gpyro.log import Log
-from gpyro.proxy import Proxy
+from gpyro.errors import ConnectionDeniedError, DaemonError, NamingError, PyroError, StorageError
 from gpyro.storage.memory import MemoryStorage
 from gpyro.storage.tree import TreeStorage
 from gpyro.uri import PyroURI
+
+if TYPE_CHECKING:
+    from gpyro.storage.sqlite import SqliteStorage
 
 __all__ = ["NameServerStarter", "as_identifications"]
 
 #: How often `waitUntilStarted` looks. It may be called from another thread than the one that starts, or from a
 #: greenlet of the same one; looking now and then is what serves both.
 LOOK_SECONDS = 0.01
-#: Seconds that the end of one of a pair waits for the other one to take its name out.
-GOODBYE_SECONDS = 1.0
 
 
 class NameServerStarter:
@@ -41,7 +43,8 @@ class NameServerStarter:
         identification: what callers have to prove themselves with: a passphrase, a key, or a list of
             identifications as `Daemon.setAllowedIdentifications` takes it; None lets everybody in.
 
-    Resources: `shutdown`, SIGTERM, ctrl-C or a caller's `shutdown` end it; its names and its file go with it.
+    Resources: `shutdown`, SIGTERM, ctrl-C or a caller's `shutdown` end it; its file goes with it, and so do its
+    names unless they are in a database, which is closed when the last caller has been answered.
     Errors: a file that cannot be written is told and passed over.
 
     Source: Pyro 3 manual, chapter 5, "Starting the NS".
@@ -52,8 +55,9 @@ class NameServerStarter:
         self.daemon: Daemon | None = None
         self.ns: NameServer | None = None
         self.uri: PyroURI | None = None
-        self.pair: Pair | None = None
         self._file: UriFile | None = None
+        self._storage: SqliteStorage | None = None
+        self.paired: PairedServer | None = None
         self._started = False
         self._looping = False
         self._ending = False
@@ -90,16 +94,15 @@ class NameServerStarter:
 
     def _note_started(self) -> bool:
         if not self._started:
-            name = "" if self.pair is None else "Primary " if self.pair.role == PRIMARY else "Secondary "
-            print(f"{name}Name Server started.", flush=True)
+            print(f"{'' if self.paired is None else f'{self.paired.title} '}Name Server started.", flush=True)
             self._started = True
         return True
 
     def initialize(
         self, hostname: str | None = None, port: int | None = None, *, keep: bool | int = False,
         dontlookupother: bool | int = False, verbose: bool | int = False, insecure_no_auth: bool = False,
-        rights: Rights | Mapping[str, GroupRights] | None = None,
-        role: tuple[int, str | None] | None = None, pair_identification: object = None,
+        rights: Rights | Mapping[str, GroupRights] | None = None, persistent: bool | int = 0,
+        dbdir: str | None = None, role: Role | None = None, pair_identification: object = None,
     ) -> None:  # fmt: skip
         """Get the name server ready; it answers as soon as its requests are handled.
 
@@ -111,32 +114,32 @@ class NameServerStarter:
             verbose: tell more.
             insecure_no_auth: listen beyond this machine although anybody there may change names.
             rights: who may do what in which groups, see `NameServer`; None lets everybody do everything.
-            role: (1 for the primary or 2 for the secondary of a pair, "host:port" of the other one, or None for
-                where the settings say); None is no pair.
+            persistent: keep names in a database, where the next name server finds them.
+            dbdir: the directory of that database, relative to the setting `storage`; "Pyro_NS_database" there by
+                default. One that is given means `persistent`.
+            role: be one of a pair, see `joining.Role`; None is no pair.
             pair_identification: what to prove ourselves with to the other one; by default `identification`.
 
         Raises:
             ConfigurationError: the rights cannot be any.
+            StorageError: the database is damaged, in use, or not one that can be used.
             NamingError: a name server is running there already.
             DaemonError: it cannot listen there, or this starter has been used before.
         """
         if self.daemon is not None:
             raise DaemonError(f"this starter has been used before, for {self.uri}; make a new one")
-        if port is None:
-            port = config.ns2_port if role is not None and role[0] == SECONDARY else config.ns_port
+        port = default_port(role) if port is None else port
         checked = make_rights(rights)
         if not dontlookupother and role is None:
             _refuse_second(hostname, port)
-        self.daemon = _make_daemon(hostname or "", port, insecure_no_auth, as_identifications(self.identification))
-        storage = MemoryStorage(created=time.time())
-        self.ns = NameServer(
-            storage, keep_running=bool(keep), on_shutdown=self._on_remote_shutdown, rights=checked
-        )
-        self.daemon.useNameServer(self.ns)
-        if role is None:
-            self.uri = self.daemon.connect(self.ns, NAMESERVER_NAME)
-        else:
-            self._pair_up(role, pair_identification)
+        if persistent or dbdir:
+            self._storage = open_database(dbdir)
+        try:
+            self._connect(hostname or "", port, bool(keep), insecure_no_auth, checked)
+            self._name(role, pair_identification)
+        except BaseException:
+            self._close_storage()
+            raise
         if checked is not None and checked.names_somebody() and self.identification is None:
             print(
                 "WARNING: the rights name callers, but nobody has to identify himself "
@@ -144,50 +147,31 @@ class NameServerStarter:
             )
         self._tell(bool(keep), bool(verbose))
         self._write_file()
+        if self._storage is not None:
+            print(f"Persistent mode, database is in {os.path.dirname(self._storage.path)}")
 
-    def _pair_up(self, role: tuple[int, str | None], identification: object) -> None:
-        """Find the other name server of the pair, and share the names with it."""
+    def _connect(
+        self, hostname: str, port: int, keep: bool, insecure_no_auth: bool, rights: Rights | None
+    ) -> None:
+        self.daemon = _make_daemon(hostname, port, insecure_no_auth, as_identifications(self.identification))
+        storage = self._storage or MemoryStorage(created=time.time())
+        self.ns = NameServer(storage, keep_running=keep, on_shutdown=self._on_remote_shutdown, rights=rights)
+
+    def _name(self, role: Role | None, identification: object) -> None:
+        """Put the name server under its own name, alone or as one of a pair."""
         assert self.daemon is not None and self.ns is not None
-        number, place = role
-        uri = self.uri = self.daemon.connect(self.ns)
-        if identification is None and not isinstance(self.identification, (list, tuple)):
-            identification = self.identification
-
-        def reach(address: PyroURI) -> Proxy:
-            proxy = Proxy(address)
-            if identification is not None:
-                proxy._setIdentification(identification)
-            return proxy
-
-        ours = PyroURI(uri.address, TWIN_ID, uri.port, uri.protocol)
-        storage = self.ns._storage
-        assert isinstance(storage, TreeStorage)
-        there = twin_place(number, place)
-        self.pair = Pair(storage, number, there, ours, reach, bool(place))
-        self.pair.on_settled = self._name_both
-        self.daemon.connect(self.ns._join(self.pair))
-        print(f"Locating twin NameServer at {there.address} port {there.port}.")
-        self.pair.start()
-
-    def _name_both(self, state: PairState) -> None:
-        """Put the addresses under the servers' own name: ours, and the other one's once it is there."""
-        assert self.ns is not None and self.uri is not None
-        self.ns.register(NAMESERVER_NAME, self.uri, replace=True)
-        twin = self.ns.twin()[1]
-        if state is PairState.LEADING and twin is not None:
-            self.ns.register(NAMESERVER_NAME, twin, member=True)
-
-    def _leave_pair(self) -> None:
-        """Take our address out, and let the other one go on alone."""
-        if self.pair is None or self.pair.state is PairState.ENDED:
+        if role is not None:
+            if identification is None and not isinstance(self.identification, (list, tuple)):
+                identification = self.identification
+            storage = self.ns._storage
+            assert isinstance(storage, TreeStorage)
+            self.paired = PairedServer(self.daemon, self.ns, storage, role, identification)
+            self.uri = self.paired.uri
+            self.paired.start()
             return
-        assert self.ns is not None
-        with hub.Timeout(GOODBYE_SECONDS, False):
-            try:
-                self.ns.unregister(NAMESERVER_NAME, self.uri)
-            except PyroError as exc:
-                Log.msg("NameServer", f"our own name stays: {exc}")
-        self.pair.end()
+        self.daemon.useNameServer(self.ns)
+        # In a database there may be the one of the run before, on another port; this takes its place.
+        self.uri = self.daemon.connectPersistent(self.ns, NAMESERVER_NAME)
 
     def _tell(self, keep: bool, verbose: bool) -> None:
         assert self.daemon is not None
@@ -203,7 +187,8 @@ class NameServerStarter:
 
     def _write_file(self) -> None:
         assert self.uri is not None
-        is_second = self.pair is not None and self.pair.role == SECONDARY
+        is_second = self.paired is not None and self.paired.pair.role == SECONDARY
+        # Both may run on one machine, for one user.
         self._file = UriFile(config.ns_urifile + ("2" if is_second else ""), self.uri)
         try:
             self._file.write()
@@ -268,9 +253,18 @@ class NameServerStarter:
         self._ending = True
         if self._file is not None:
             self._file.remove()
-        self._leave_pair()
+        if self.paired is not None:
+            self.paired.leave()
         if self.daemon is not None:
             self.daemon.shutdown(True)
+        self._close_storage()
+
+    def _close_storage(self) -> None:
+        if self._storage is not None:
+            try:
+                self._storage.close()
+            except StorageError as exc:
+                print(f"WARNING: {exc}")
 
 
 def _refuse_second(hostname: str | None, port: int) -> None:
@@ -300,29 +294,6 @@ def _refuse_second(hostname: str | None, port: int) -> None:
             f"Name Server was not started: one is running already, {there}; "
             "end it with `gpyro nsc shutdown`, or start another one beside it with -r"
         )
-
-
-def twin_place(role: int, place: str | None) -> PyroURI:
-    """Return where the other name server of a pair is to be looked for.
-
-    Args:
-        role: ours. place: "host:port" or "host"; None for where the settings ns_* or ns2_* say.
-
-    Raises:
-        NamingError: it is no place.
-    """
-    if role not in (PRIMARY, SECONDARY):
-        raise NamingError(f"role {role!r} in a pair of name servers; it is 1, the primary, or 2, the secondary")
-    host, port = config.ns_hostname or "localhost", config.ns_port
-    if role == PRIMARY:
-        host, port = config.ns2_hostname or "localhost", config.ns2_port
-    try:
-        if not place:
-            return PyroURI(host, TWIN_ID, port)
-        given = PyroURI(f"PYRO://{place}/{TWIN_ID}")
-        return given if given.port else PyroURI(given.address, TWIN_ID, port)
-    except URIError as exc:
-        raise NamingError(f"{place!r} is no place of a name server: {exc}; it is host:port") from exc
 
 
 def as_identifications(identification: object) -> list[object] | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from itertools import islice
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 from gpyro import hub
 from gpyro.errors import NamingError
@@ -14,13 +14,32 @@ from gpyro.storage.base import Listener, NameStorage, objects_in
 
 T = TypeVar("T")
 
-__all__ = ["TreeStorage"]
+__all__ = ["MAX_NOTES", "MAX_NOTE_LENGTH", "Pending", "TreeStorage"]
+
+#: Notes are for the few things that a server has to remember of itself; all of them are kept in memory.
+MAX_NOTES, MAX_NOTE_LENGTH = 64, 65_536
+
+
+class Pending(Protocol):
+    """Changes on their way to where they last."""
+
+    def lasts(self) -> bool:
+        """Wait until it is known, and tell whether they last; they are undone otherwise."""
+
+    def settle(self) -> None:
+        """Wait until they last.
+
+        Raises:
+            StorageError: they do not.
+        """
 
 
 class TreeStorage(NameStorage):
     """All questions are answered from the tree; changes go through `amend`.
 
-    An extension that keeps changes somewhere overrides `_keep`, and `_settle` where that takes time.
+    An extension that keeps changes somewhere overrides `_check_open`, `_keep`, `_keep_note` and `_newest`. What
+    does not last yet is in the tree already, as later changes build on it, but nobody sees it: whoever asks
+    for something that depends on it waits until it lasts, and looks again if it was undone.
     """
 
     def __init__(self, tree: NameTree) -> None:
@@ -30,9 +49,9 @@ class TreeStorage(NameStorage):
         self._listeners: list[Listener] = []
         #: Called without the lock after each change, with its revision; may wait, until a twin has it too.
         self.confirm: Callable[[int], object] | None = None
-        #: Names whose change does not last yet. Nobody but who made it sees it before.
-        self._unsettled: dict[str, object] = {}
         self._notes: dict[str, str] = {}
+        #: Names (and notes) whose change does not last yet.
+        self._unsettled: dict[str, Pending] = {}
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {'closed' if self._tree is None else self._tree}>"
@@ -50,25 +69,53 @@ class TreeStorage(NameStorage):
 
         Args:
             plan: gets the tree, changes nothing, and returns the changes; all of them are kept, or none. It is
-                called with the lock held, so it must not wait.
+                called with the lock held, so it must not wait; and again, if it found nothing to do or raised
+                because of changes that were undone.
             confirm: have `confirm` called afterwards.
 
         Raises:
             StorageError: they could not be made to last, and are undone. Whatever the plan raises.
         """
-        with self._lock:
-            tree = self._open_tree
-            changes = tree.apply_all(plan(tree))
-            wait = self._keep(changes) if changes else None
-        if wait is not None:
-            wait()
+        while True:
+            error: NamingError | None = None
+            changes: Changes = []
+            with self._lock:
+                tree = self._open_tree
+                self._check_open()
+                try:
+                    changes = tree.apply_all(plan(tree))
+                except NamingError as exc:
+                    error = exc
+                pending = self._keep(changes) if changes else self._newest()
+            if changes and pending is not None:
+                pending.settle()
+            elif pending is not None and not pending.lasts():
+                continue
+            if error is not None:
+                raise error
+            break
         if confirm and changes and self.confirm is not None:
             self.confirm(changes[-1].revision)
         return changes
 
-    def _keep(self, changes: Changes) -> Callable[[], object] | None:
-        """Make changes last; the lock is held. Return what waits for that, or None where it is done already."""
+    def _check_open(self) -> None:
+        """See that a change can be taken now; the lock is held.
+
+        Raises:
+            StorageError, ServerBusyError: it cannot.
+        """
+
+    def _keep(self, changes: Changes) -> Pending | None:
+        """Make changes last; the lock is held. Return what is waited for, or None where it is done already."""
         self._tell(changes)
+        return None
+
+    def _keep_note(self, key: str, before: str | None) -> Pending | None:
+        """Make a note last that is in place now; as `_keep`."""
+        return None
+
+    def _newest(self) -> Pending | None:
+        """Return what makes everything last that was changed so far, or None where all does; the lock is held."""
         return None
 
     def _tell(self, changes: Changes) -> None:
@@ -76,14 +123,51 @@ class TreeStorage(NameStorage):
         for listener in self._listeners:
             listener(changes)
 
-    def _settle(self, name: str | None) -> None:
-        """Wait until the changes of a name last, or (None) all that were made so far."""
-
     def _ask(self, question: Callable[[NameTree], T], name: str | None = None) -> T:
-        if self._unsettled and (name is None or name in self._unsettled):
-            self._settle(name)
+        """Return the answer to a question about one name, or (None) about all.
+
+        It is given only once all that it depends on lasts.
+        """
+        while True:
+            with self._lock:
+                tree = self._open_tree
+                if not self._unsettled or (name is not None and name not in self._unsettled):
+                    return question(tree)
+                pending = self._newest() if name is None else self._unsettled[name]
+                error = None
+                try:
+                    answer = question(tree)
+                except NamingError as exc:
+                    error = exc
+            if pending is None or pending.lasts():
+                if error is not None:
+                    raise error
+                return answer
+
+    # -- notes -----------------------------------------------------------------------------------------------
+
+    def get_note(self, key: str) -> str | None:
+        """Return what `put_note` gave, or None."""
+        return self._ask(lambda tree: self._notes.get(key), note_name(key))
+
+    def put_note(self, key: str, value: str) -> None:
+        """Keep a text of the server's own beside the names; it lasts when this returns.
+
+        Raises:
+            ValueError: it is too long, or there are too many. StorageError: it could not be made to last.
+        """
+        if len(value) > MAX_NOTE_LENGTH:
+            raise ValueError(f"note {key!r} has {len(value)} characters, the limit is {MAX_NOTE_LENGTH}")
         with self._lock:
-            return question(self._open_tree)
+            self._open_tree  # noqa: B018  (raises where the storage is closed)
+            self._check_open()
+            if key not in self._notes and len(self._notes) >= MAX_NOTES:
+                raise ValueError(f"note {key!r} would be one more than {MAX_NOTES}, which is the limit")
+            before = self._notes.get(key)
+            self._notes[key] = value
+            pending = self._keep_note(key, before)
+        if pending is not None:
+            pending.settle()
 
     # -- objects ---------------------------------------------------------------------------------------------
 
@@ -149,26 +233,19 @@ class TreeStorage(NameStorage):
 
     @property
     def revision(self) -> int:
-        with self._lock:
-            return self._open_tree.revision
+        return self._ask(lambda tree: tree.revision)
 
     @property
     def digest(self) -> int:
         """64 bits; equal where two storages keep the same."""
-        with self._lock:
-            return self._open_tree.digest
+        return self._ask(lambda tree: tree.digest)
 
     def inspect(self, question: Callable[[NameTree], T]) -> T:
-        """Ask the tree itself, with the lock held; for a pair, which compares two of them."""
+        """Ask the tree itself, with the lock held; for a pair, which compares two of them.
+
+        It may be asked again, when changes that it saw were undone.
+        """
         return self._ask(question)
-
-    def get_note(self, key: str) -> str | None:
-        """Return a text that was noted beside the names, or None."""
-        return self._notes.get(key)
-
-    def put_note(self, key: str, value: str) -> None:
-        """Note a text beside the names; it lasts as they do."""
-        self._notes[key] = value
 
     def listen(self, listener: Listener) -> None:
         with self._lock:
@@ -180,3 +257,8 @@ class TreeStorage(NameStorage):
     def close(self) -> None:
         with self._lock:
             self._tree = None
+
+
+def note_name(key: str) -> str:
+    """Return under what a note stands beside names, which begin with a colon, and leases, which have none."""
+    return f"note:{key}"

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from gpyro.errors import NamingError
 from gpyro.names import GROUP, OBJECT, split_name
@@ -412,8 +412,14 @@ PARTS = st.sampled_from(["a", "b", "a-", "é"])
 NAMES = st.lists(PARTS, min_size=1, max_size=3).map(lambda parts: ":" + ".".join(parts))
 
 
-def state_machine(make_storage: Callable[[], NameStorage]) -> type[RuleBasedStateMachine]:
-    """Make the state machine: a storage beside two plain dicts, which must agree after every step."""
+def state_machine(
+    make_storage: Callable[[], NameStorage], reopen: Callable[[NameStorage], NameStorage] | None = None
+) -> type[RuleBasedStateMachine]:
+    """Make the state machine: a storage beside two plain dicts, which must agree after every step.
+
+    Args:
+        reopen: for a storage that lasts: ends the one it is given, and returns one that has the same names.
+    """
 
     class StorageAgainstModel(RuleBasedStateMachine):
         def __init__(self) -> None:
@@ -511,6 +517,16 @@ def state_machine(make_storage: Callable[[], NameStorage]) -> type[RuleBasedStat
             if kind is not None:
                 assert self.storage.get_meta(name) == self.meta.get(name)
                 assert self.storage.get_system_meta(name) == SystemMeta(kind, 1.0)
+
+        @precondition(lambda self: reopen is not None)
+        @rule()
+        def end_and_begin_again(self) -> None:
+            assert reopen is not None
+            leases = sorted(record.name for record in self.storage.leases())
+            self.storage = reopen(self.storage)
+            assert sorted(record.name for record in self.storage.leases()) == leases
+            for lease, held in self.leases.items():
+                assert self.storage.held_by(lease) == sorted(held)
 
         @rule(offset=st.integers(0, 5), limit=st.integers(0, 5))
         def list_a_page_of_each_group(self, offset: int, limit: int) -> None:

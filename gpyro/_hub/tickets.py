@@ -1,0 +1,92 @@
+"""Waiting across threads: a bell that a native thread waits for, and a ticket that everybody else waits for.
+
+    bell.ring()                 from anywhere; never waits
+    bell.wait(seconds)          in a native thread
+
+    ticket.wait(seconds)        in a greenlet of any hub, or in a thread without one
+    ticket.end()                from any thread; wakes each hub once, however many wait there
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gevent.hub import Waiter
+
+from gpyro._hub.state import HubState, Timer, current_state, run_in_hub_of
+from gpyro._hub.threads import NativeLock, native_event
+
+__all__ = ["Bell", "Ticket"]
+
+
+class Bell:
+    """Calls one native thread; rung several times before it listens, it calls once."""
+
+    def __init__(self) -> None:
+        self._gate = native_event()
+
+    def ring(self) -> None:
+        """Call the thread; safe from anywhere."""
+        try:
+            self._gate.release()
+        except RuntimeError:
+            pass  # It has been rung already, and nobody has listened yet.
+
+    def wait(self, seconds: float | None = None) -> bool:
+        """Wait, with this whole thread, until it is rung; False when that took longer than `seconds`."""
+        return bool(self._gate.acquire(timeout=-1 if seconds is None else seconds))
+
+
+class Ticket:
+    """Something that comes to pass once."""
+
+    def __init__(self) -> None:
+        self._lock = NativeLock()
+        self._waiting: list[tuple[HubState, Any]] = []
+        self.is_over = False
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {'over' if self.is_over else f'{len(self._waiting)} wait'}>"
+
+    def wait(self, seconds: float) -> bool:
+        """Wait until it is over, without holding the hub; False when that took longer than `seconds`."""
+        if self.is_over:
+            return True
+        state = current_state()
+        waiter = Waiter(state.hub)
+        entry = (state, waiter)
+        with self._lock:
+            if self.is_over:
+                return True
+            self._waiting.append(entry)
+        # It also gives the loop of a thread that does nothing else something to wait for.
+        timer = Timer(state.loop, seconds, waiter.switch, False)
+        try:
+            return bool(waiter.get())
+        finally:
+            timer.cancel()
+            with self._lock:
+                if not self.is_over:
+                    self._waiting.remove(entry)
+
+    def end(self) -> None:
+        """Have it over, and wake who waits; safe from any thread."""
+        with self._lock:
+            self.is_over = True
+            waiting, self._waiting = self._waiting, []
+        by_hub: dict[HubState, list[Any]] = {}
+        for state, waiter in waiting:
+            by_hub.setdefault(state, []).append(waiter)
+        for state, waiters in by_hub.items():
+            run_in_hub_of(state, _Wake(waiters))
+
+
+class _Wake:
+    """Called in a hub, it wakes those who wait there."""
+
+    def __init__(self, waiters: list[Any]) -> None:
+        self._waiters = waiters
+
+    def __call__(self) -> None:
+        for waiter in self._waiters:
+            waiter.switch(True)

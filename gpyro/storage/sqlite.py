@@ -1,0 +1,167 @@
+"""Names kept in a SQLite file: what was acknowledged is on the disk.
+
+The tree is in memory and answers all questions; changes go to the file through the journal, many in one
+transaction, while the hub runs on. `claim` looks after the file, `database` knows what is in it, `walcheck` looks
+at its log after a crash.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+import weakref
+from functools import partial
+
+from gpyro import hub
+from gpyro.errors import NamingError, StorageError
+from gpyro.names import MAX_NAMES
+from gpyro.nametree import Changes, NameTree
+from gpyro.storage.claim import Claim, make_file
+from gpyro.storage.database import Entry, Stand, Writer, fill_new, read_into, stand_of
+from gpyro.storage.journal import Journal, Round
+from gpyro.storage.tree import TreeStorage, note_name
+
+__all__ = ["SqliteStorage"]
+
+
+class SqliteStorage(TreeStorage):
+    """A tree of names in a file of this user's (mode 0600); one process uses it at a time.
+
+    Args:
+        path: of the file; it is made where there is none, with its directory.
+        max_names: most objects and groups.
+        created: of the root group of a new file, in seconds since 1970; now by default.
+
+    Resources: `close` waits for what is queued, and ends the thread that writes. A process that is killed leaves
+    the file as it is and lets go of it. In a forked child the storage is of no use.
+    Errors: a change that the disk does not take is undone and raises StorageError; with a full disk later ones may
+    pass again, after any other failure none is taken until the file is opened anew. Look-ups go on.
+
+    Raises:
+        StorageError: the file is damaged, of a newer gpyro, of another program or user, or used by another name
+            server. It is left as it was.
+    """
+
+    def __init__(self, path: str, *, max_names: int = MAX_NAMES, created: float | None = None) -> None:
+        super().__init__(NameTree(max_names=max_names))
+        self.path = os.path.abspath(path)
+        self._is_closing = False
+        self._is_orphan = False
+        root_created = time.time() if created is None else float(created)
+        make_file(self.path, lambda new: fill_new(new, root_created))
+        self._claim = Claim(self.path)
+        try:
+            self._notes, seal = read_into(self._open_tree, self._claim)
+            self._journal: Journal[Entry] = Journal(
+                self._lock, partial(Writer, self.path, self._notes, seal, self._claim.release),
+                self._note_lasting, self._undo,
+            )  # fmt: skip
+            self._journal.start()
+        except BaseException:
+            self._claim.release()
+            raise
+        _living.add(self)
+
+    def __repr__(self) -> str:
+        if self._tree is None:
+            return f"<SqliteStorage {self.path}, {'of the parent process' if self._is_orphan else 'closed'}>"
+        return f"<SqliteStorage {self.path}, {self._tree}, {self._journal}>"
+
+    @property
+    def _open_tree(self) -> NameTree:
+        if self._is_orphan:
+            raise StorageError(
+                f"{self.path} was opened by the parent of this process, which alone may use it; open it here once "
+                "the parent has closed it"
+            )
+        return super()._open_tree
+
+    @property
+    def failure(self) -> Exception | None:
+        """Why no changes are taken any more, or None."""
+        return self._journal.failure
+
+    # -- changing --------------------------------------------------------------------------------------------
+
+    def _check_open(self) -> None:
+        if self._is_closing:
+            raise NamingError(f"this {type(self).__name__} is closed")
+        self._journal.check()
+
+    def _keep(self, changes: Changes) -> Round[Entry]:
+        pending = self._journal.put(Entry(changes, self._stand()))
+        for change in changes:
+            self._unsettled[change.name] = pending
+        return pending
+
+    def _keep_note(self, key: str, before: str | None) -> Round[Entry]:
+        pending = self._journal.put(Entry([], self._stand(), (key, self._notes[key]), before))
+        self._unsettled[note_name(key)] = pending
+        return pending
+
+    def _stand(self) -> Stand:
+        return stand_of(self._open_tree)
+
+    def _newest(self) -> Round[Entry] | None:
+        return self._journal.newest()
+
+    # -- in the journal's thread, with the lock held ---------------------------------------------------------
+
+    def _note_lasting(self, batch: Round[Entry]) -> None:
+        for changes, _, note, _ in batch.entries:
+            names = [change.name for change in changes] if note is None else [note_name(note[0])]
+            for name in names:
+                if self._unsettled.get(name) is batch:
+                    del self._unsettled[name]
+        for changes, *_ in batch.entries:
+            if changes:
+                self._tell(changes)
+
+    def _undo(self, entries: list[Entry]) -> None:
+        """Take back all that does not last, the last change first."""
+        self._unsettled.clear()
+        tree = self._open_tree
+        for changes, _, note, before in reversed(entries):
+            for change in reversed(changes):
+                tree.apply(change.undone())
+            if note is not None and before is None:
+                del self._notes[note[0]]
+            elif note is not None and before is not None:
+                self._notes[note[0]] = before
+
+    # -- the end ---------------------------------------------------------------------------------------------
+
+    def close(self) -> None:
+        """Wait until what is queued is on the disk, and close the file; what does not get there in time is left.
+
+        Raises:
+            StorageError: the disk did not answer in time.
+        """
+        if self._is_orphan:
+            return
+        with self._lock:
+            was_closing, self._is_closing = self._is_closing, True
+        in_time = self._journal.close()
+        with self._lock:
+            self._tree = None
+        if not in_time and not was_closing:
+            raise StorageError(f"{self.path} could not be closed in time; the disk does not answer")
+
+    def _abandon(self) -> None:
+        """This is a forked child, where the journal's thread is not, and may have held the lock."""
+        self._lock = hub.NativeLock()
+        self._is_orphan = True
+        self._tree = None
+        self._claim.abandon()
+
+
+#: Those of this process, for its children.
+_living: weakref.WeakSet[SqliteStorage] = weakref.WeakSet()
+
+
+def _after_fork_in_child() -> None:
+    for storage in list(_living):
+        storage._abandon()
+
+
+os.register_at_fork(after_in_child=_after_fork_in_child)
