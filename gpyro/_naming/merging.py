@@ -33,10 +33,27 @@ __all__ = [
 
 
 class Grave(NamedTuple):
-    """A name was removed: in which revision, and the latest version of it that the remover knew."""
+    """A name was removed: in which revision, and what it was (revision and addresses) as the remover knew it."""
 
     revision: int
     covers: int
+    uris: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, change: Change) -> Grave:
+        """Return that of a change that removes something."""
+        assert change.before is not None
+        return cls(change.revision, change.before.revision, tuple(m.uri for m in change.before.members))
+
+    def holds(self, record: Record) -> bool:
+        """Tell whether it is this record that was removed.
+
+        A registration that was never acknowledged may have got another revision on the other side.
+        """
+        if record.revision <= self.covers:
+            return True
+        uris = {member.uri for member in record.members}
+        return bool(uris) and uris <= set(self.uris) and record.revision < self.revision
 
 
 Graves = dict[str, Grave]
@@ -69,7 +86,7 @@ def decide(
     """
     if mine is None or theirs is None:
         only, grave = (mine, their_grave) if theirs is None else (theirs, my_grave)
-        gone = only is None or (grave is not None and only.revision <= grave.covers)
+        gone = only is None or (grave is not None and grave.holds(only))
         return Verdict(None if gone else only)
     if mine.kind != theirs.kind:
         group = mine if mine.kind == GROUP else theirs

@@ -49,8 +49,10 @@ TWIN_ID = ":Pyro.NameServer.twin"
 #: Seconds between two looks at the twin. A lost one is noticed within three of them, so that look-ups and
 #: registrations stand still for less than a second.
 LOOK_SECONDS = 0.25
-#: Seconds that the twin has to answer a change; then it is answered with a single copy.
+#: Seconds that the twin has to answer; one that was killed is known at once, by its closed connection.
 ANSWER_SECONDS = 0.5
+#: Seconds that it has to take a change, onto its disk; then that is answered with a single copy.
+TAKE_SECONDS = 1.0
 #: Seconds that one step of making the copies equal may take: 50,000 records on a slow machine.
 SYNC_SECONDS = 5.0
 #: Seconds without a word from the leader before a follower asks, and before a half-made agreement is given up.
@@ -107,6 +109,8 @@ class Pair:
         self.graves: Graves = {}
         #: The latest revision that both sides are known to have had.
         self.base = int(storage.get_note("pair_base") or 0)
+        #: How often a change of state left a single copy, since the start.
+        self.times_degraded = 0
         self.conflicts = 0
         self.told_conflicts: deque[str] = deque(maxlen=MAX_CONFLICTS_TOLD)
         #: Called when this side begins to decide, so that it gives all leases their full length.
@@ -159,6 +163,7 @@ class Pair:
             "degraded_seconds": round(time.monotonic() - self._since, 3) if single else 0.0,
             "revision": revision,
             "digest": f"{digest:016x}",
+            "times_degraded": self.times_degraded,
             "conflicts": self.conflicts,
             "recent_conflicts": list(self.told_conflicts),
         }
@@ -204,6 +209,7 @@ class Pair:
         if self.state is not before:
             if before in (PairState.LEADING, PairState.FOLLOWING):
                 self._since = time.monotonic()
+                self.times_degraded += 1
                 self._run_in_hub(self._keep_base)
             self._reason = reason
             text = f"the pair is {state.value}{f': {reason}' if reason else ''}"
@@ -309,7 +315,7 @@ class Pair:
             raise ServerBusyError("this name server ends; try its twin")
 
     def _ask_leader(self, term: str, method: str, args: tuple[Any, ...], options: dict[str, Any]) -> Any:
-        proxy = self.twin_proxy(ANSWER_SECONDS + SILENCE_SECONDS)
+        proxy = self.twin_proxy(TAKE_SECONDS + ANSWER_SECONDS)
         return proxy.change(term, method, list(args), options)
 
     def _was_made(self, method: str, error: NamingError, args: tuple[Any, ...]) -> bool:
@@ -346,7 +352,7 @@ class Pair:
             if change.after is not None:
                 self.graves.pop(change.name, None)
             elif change.before is not None:
-                self.graves[change.name] = Grave(change.revision, change.before.revision)
+                self.graves[change.name] = Grave.of(change)
         while len(self.graves) > MAX_GRAVES:
             del self.graves[next(iter(self.graves))]
         if self.state is PairState.LEADING:
@@ -405,8 +411,8 @@ class Pair:
         self.graves.clear()
         self._queue.clear()
         self.base = self._sent = self._confirmed = revision
-        self._note("pair_base", str(revision))
         self._become(PairState.LEADING)
+        self._note("pair_base", str(revision))
 
     def _beat(self) -> None:
         """Tell the follower that we are there, and let it compare."""
@@ -433,7 +439,7 @@ class Pair:
         previous, self._sent = self._sent, changes[-1].revision
         packed = [pack_change(change.name, change.revision, change.after) for change in changes]
         try:
-            self.twin_proxy(ANSWER_SECONDS).apply(term, previous, packed)
+            self.twin_proxy(TAKE_SECONDS).apply(term, previous, packed)
         except PyroError as exc:
             self._lose(term, f"the secondary did not take a change: {exc}")
             return
@@ -443,7 +449,8 @@ class Pair:
 
     def on_change(self, term: str, method: str, args: list[Any], options: dict[str, Any]) -> Any:
         """The follower hands on a change that it was asked for."""
-        self._check_term(term, PairState.LEADING)
+        # The follower may know a little earlier than we that both are equal.
+        self._check_term(term, PairState.LEADING, PairState.SYNCING)
         if method not in CHANGES:
             raise ProtocolError(f"{method!r} is no change of names")
         return self.change(method, *args, **options)
@@ -482,7 +489,8 @@ class Pair:
             self._reason = str(exc)
             hub.sleep(LOOK_SECONDS)
             return
-        if self.state is PairState.FOLLOWING and (theirs != term or state != PairState.LEADING.name):
+        leads = state in (PairState.LEADING.name, PairState.SYNCING.name)
+        if self.state is PairState.FOLLOWING and not (leads and theirs == term):
             self._lose(term, "the primary has begun anew")
 
     def on_begin(self, term: str, address: PyroURI) -> tuple[int, int, int, int]:
@@ -500,11 +508,11 @@ class Pair:
         self._check_term(term, PairState.SYNCING)
         return self._summary[start : start + SUMMARY_AT_ONCE]
 
-    def on_graves(self, term: str, start: int) -> list[tuple[str, int, int]]:
+    def on_graves(self, term: str, start: int) -> list[tuple[Any, ...]]:
         """Return some of our graves."""
         self._check_term(term, PairState.SYNCING)
         graves = islice(self.graves.items(), start, start + SUMMARY_AT_ONCE)
-        return [(name, grave.revision, grave.covers) for name, grave in graves]
+        return [(name, *grave) for name, grave in graves]
 
     def on_fetch(self, term: str, names: list[str]) -> list[Any]:
         """Return our records of these names."""
@@ -529,9 +537,8 @@ class Pair:
         self.graves.clear()
         self.base = revision
         self.note_conflicts(conflicts)
-        self._note("pair_base", str(revision))
-        self._check_term(term, PairState.SYNCING)
         self._become(PairState.FOLLOWING)
+        self._run_in_hub(self._keep_base)
         return True
 
     def on_apply(self, term: str, previous: int, packed: list[Any]) -> None:
@@ -557,9 +564,9 @@ class Pair:
 
     # -- both ------------------------------------------------------------------------------------------------
 
-    def _check_term(self, term: str, state: PairState) -> None:
+    def _check_term(self, term: str, *states: PairState) -> None:
         self._heard = time.monotonic()
-        if term != self.term or self.state is not state:
+        if term != self.term or self.state not in states:
             raise ProtocolError(f"this name server is {self.state.value}, in another term")
 
     def _note_twin(self, address: PyroURI) -> None:

@@ -56,7 +56,7 @@ class TwinObject(ObjBase):
         """See `Pair.on_summary`."""
         return self._admit().on_summary(term, start)
 
-    def graves(self, term: str, start: int) -> list[tuple[str, int, int]]:
+    def graves(self, term: str, start: int) -> list[tuple[Any, ...]]:
         """See `Pair.on_graves`."""
         return self._admit().on_graves(term, start)
 

@@ -47,6 +47,10 @@ GROUP_RECORD = Record(":x", GROUP, 8, 1.0)
         (thing(4, "a"), None, None, Grave(7, 4), None),
         (thing(4, "a"), None, None, Grave(9, 6), None),
         (None, thing(5, "b"), Grave(8, 5), None, None),
+        # Removed there as the same registration, which got another revision here and was never acknowledged.
+        (thing(8, "a"), None, None, Grave(9, 5, ("a",)), None),
+        (thing(8, "a"), None, None, Grave(7, 5, ("a",)), thing(8, "a")),
+        (thing(8, "b"), None, None, Grave(9, 5, ("a",)), thing(8, "b")),
         # Registered anew here meanwhile, which the other one did not know.
         (thing(6, "a"), None, None, Grave(7, 4), thing(6, "a")),
         (None, thing(7, "b"), Grave(8, 5), None, thing(7, "b")),
