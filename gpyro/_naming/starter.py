@@ -5,17 +5,22 @@ from __future__ import annotations
 import errno
 import time
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gpyro import hub
-from gpyro._naming.client import NameServerLocator
+from gpyro._naming.announcing import Announcement, look_for_others, open_broadcast_server
+from gpyro._naming.broadcast import BroadcastServer
+from gpyro._naming.plugins import check_guards, describe_guards
 from gpyro._naming.rights import GroupRights, Rights, make_rights
 from gpyro._naming.server import NAMESERVER_NAME, NameServer
-from gpyro._naming.urifile import UriFile, read_uri_file
+from gpyro._naming.urifile import UriFile
 from gpyro.configuration import config
 from gpyro.daemon import Daemon
-from gpyro.errors import ConnectionDeniedError, DaemonError, NamingError, PyroError
+from gpyro.errors import DaemonError, NamingError
 from gpyro.uri import PyroURI
+
+if TYPE_CHECKING:
+    from gpyro.auth import DefaultConnValidator
 
 __all__ = ["NameServerStarter", "as_identifications"]
 
@@ -45,6 +50,7 @@ class NameServerStarter:
         self.daemon: Daemon | None = None
         self.ns: NameServer | None = None
         self.uri: PyroURI | None = None
+        self.bcserver: BroadcastServer | None = None
         self._file: UriFile | None = None
         self._started = False
         self._looping = False
@@ -82,14 +88,22 @@ class NameServerStarter:
 
     def _note_started(self) -> bool:
         if not self._started:
+            self._answer_broadcasts()
             print("Name Server started.", flush=True)
             self._started = True
         return True
 
+    def _answer_broadcasts(self) -> None:
+        """Begin to, in the thread that serves callers too."""
+        if self.bcserver is not None:
+            self.bcserver.start()
+
     def initialize(
         self, hostname: str | None = None, port: int | None = None, *, keep: bool | int = False,
         dontlookupother: bool | int = False, verbose: bool | int = False, insecure_no_auth: bool = False,
-        rights: Rights | Mapping[str, GroupRights] | None = None,
+        rights: Rights | Mapping[str, GroupRights] | None = None, bcport: int | None = None,
+        bcaddr: str | None = None, nobroadcast: bool | int = False, allowmultiple: bool | int = False,
+        Guards: Any = (None, None),
     ) -> None:  # fmt: skip
         """Get the name server ready; it answers as soon as its requests are handled.
 
@@ -101,19 +115,32 @@ class NameServerStarter:
             verbose: tell more.
             insecure_no_auth: listen beyond this machine although anybody there may change names.
             rights: who may do what in which groups, see `NameServer`; None lets everybody do everything.
+            bcport: UDP port on which it hears broadcasts, the setting `ns_bc_port` by default; 0 is a free one.
+            bcaddr: address on which it hears them, by default every one. A name server that only this machine
+                reaches hears them only where one of these two is given, and then on loopback.
+            nobroadcast: do not hear broadcasts.
+            allowmultiple: start though others are running, with a warning.
+            Guards: a pair of a `DefaultConnValidator` and a `BCReqValidator`, who decide about connections and
+                broadcasts; None for the usual. `load_guards` makes it of a plugin.
 
         Raises:
-            ConfigurationError: the rights cannot be any.
-            NamingError: a name server is running there already.
+            ConfigurationError: the rights or guards cannot be any.
+            NamingError: a name server is running there, or on this network, already.
             DaemonError: it cannot listen there, or this starter has been used before.
         """
         if self.daemon is not None:
             raise DaemonError(f"this starter has been used before, for {self.uri}; make a new one")
         port = config.ns_port if port is None else port
         checked = make_rights(rights)
+        guards = check_guards(Guards)
+        announcement = Announcement(
+            hostname or config.host, bcport, bcaddr, off=bool(nobroadcast), shared=bool(allowmultiple)
+        )
         if not dontlookupother:
-            _refuse_second(hostname, port)
-        self.daemon = _make_daemon(hostname or "", port, insecure_no_auth, as_identifications(self.identification))
+            look_for_others(hostname, port, announcement)
+        self.daemon = _make_daemon(
+            hostname or "", port, insecure_no_auth, as_identifications(self.identification), guards.connections
+        )
         self.ns = NameServer(keep_running=bool(keep), on_shutdown=self._on_remote_shutdown, rights=checked)
         self.daemon.useNameServer(self.ns)
         self.uri = self.daemon.connect(self.ns, NAMESERVER_NAME)
@@ -122,11 +149,21 @@ class NameServerStarter:
                 "WARNING: the rights name callers, but nobody has to identify himself "
                 "(-i, --identification-file), so nobody has them"
             )
-        self._tell(bool(keep), bool(verbose))
+        try:
+            self.bcserver = open_broadcast_server(self.uri, announcement, guards.broadcasts)
+        except DaemonError:
+            self._end()
+            raise
+        self._tell(bool(keep), bool(verbose), bool(nobroadcast))
+        for line in describe_guards(guards):
+            print(line)
+        print(f"URI is: {self.uri}")
         self._write_file()
 
-    def _tell(self, keep: bool, verbose: bool) -> None:
+    def _tell(self, keep: bool, verbose: bool, nobroadcast: bool) -> None:
         assert self.daemon is not None
+        if nobroadcast:
+            print("Not starting broadcast server.")
         if self.identification is not None:
             print("Requiring connection authentication.")
         if verbose or keep:
@@ -135,7 +172,8 @@ class NameServerStarter:
             print(f"Name server listening on: {self.daemon.hostname}")
         else:
             print(f"Name server listening on: {self.daemon.hostname} port {self.daemon.port}")
-        print(f"URI is: {self.uri}")
+        if self.bcserver is not None:
+            print(f"Broadcast server listening on: {self.bcserver.host} port {self.bcserver.port}")
 
     def _write_file(self) -> None:
         assert self.uri is not None
@@ -168,7 +206,10 @@ class NameServerStarter:
 
     def getServerSockets(self) -> list[Any]:
         """Return what a foreign loop selects on for reading; see `Daemon.getServerSockets`."""
-        return [] if self.daemon is None or self._ending else self.daemon.getServerSockets()
+        if self.daemon is None or self._ending:
+            return []
+        self._answer_broadcasts()
+        return self.daemon.getServerSockets()
 
     def handleRequests(self, timeout: float | None = None) -> None:
         """Serve what is pending; see `Daemon.handleRequests`.
@@ -203,37 +244,10 @@ class NameServerStarter:
         self._ending = True
         if self._file is not None:
             self._file.remove()
+        if self.bcserver is not None:
+            self.bcserver.close()
         if self.daemon is not None:
             self.daemon.shutdown(True)
-
-
-def _refuse_second(hostname: str | None, port: int) -> None:
-    """Look whether a name server is running: where this one would be, and where this user's file says.
-
-    Raises:
-        NamingError: it is.
-    """
-    places: list[tuple[str | None, int | None]] = []
-    if port:
-        places.append((hostname or config.host or "localhost", port))
-    try:
-        uri = read_uri_file(config.ns_urifile)
-        places.append(("./u:" + (uri.unix_path or "") if uri.is_unix else uri.address, uri.port))
-    except NamingError:
-        pass
-    for host, port_there in places:
-        try:
-            other = NameServerLocator().getNS(host, port_there)
-            there = str(other.URI)
-            other._release()
-        except ConnectionDeniedError:
-            there = f"on {host} port {port_there}, and it wants an identification"
-        except PyroError:
-            continue
-        raise NamingError(
-            f"Name Server was not started: one is running already, {there}; "
-            "end it with `gpyro nsc shutdown`, or start another one beside it with -r"
-        )
 
 
 def as_identifications(identification: object) -> list[object] | None:
@@ -244,12 +258,13 @@ def as_identifications(identification: object) -> list[object] | None:
 
 
 def _make_daemon(
-    hostname: str, port: int, insecure_no_auth: bool, identifications: list[object] | None
-) -> Daemon:
+    hostname: str, port: int, insecure_no_auth: bool, identifications: list[object] | None,
+    validator: DefaultConnValidator | None,
+) -> Daemon:  # fmt: skip
     try:
         return Daemon(
             host=hostname, port=port, norange=True, insecure_no_auth=insecure_no_auth,
-            identifications=identifications,
+            identifications=identifications, validator=validator,
         )  # fmt: skip
     except DaemonError as exc:
         if getattr(exc.__cause__, "errno", None) == errno.EADDRINUSE:

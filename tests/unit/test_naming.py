@@ -13,7 +13,7 @@ import pytest
 
 import gpyro
 from gpyro import naming, seams
-from gpyro._naming import client, server, starter
+from gpyro._naming import announcing, client, locating, server, starter
 from gpyro._naming.urifile import UriFile, read_uri_file
 from gpyro.configuration import Settings
 from gpyro.errors import (
@@ -36,8 +36,8 @@ def reason_of(error: pytest.ExceptionInfo[NamingError]) -> Any:
 @pytest.fixture
 def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
     """Settings of this test alone, for all rooms of the name server."""
-    settings = Settings(storage=str(tmp_path / "storage"), ns_port=free_port())
-    for module in (client, server, starter):
+    settings = Settings(storage=str(tmp_path / "storage"), ns_port=free_port(), ns_broadcast=False)
+    for module in (announcing, client, locating, server, starter):
         monkeypatch.setattr(module, "config", settings)
     return settings
 
