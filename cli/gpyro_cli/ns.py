@@ -15,8 +15,21 @@ __all__ = ["command"]
 @click.command("ns", context_settings={"help_option_names": ["-h", "--help"]})
 @click.option("-n", "--hostname", metavar="HOST", help="Address to listen on.  [default: this machine only]")
 @click.option("-p", "--port", type=click.IntRange(0, 65535), help="TCP port; 0 for a free one.  [default: 9090]")
+@click.option(
+    "-b", "--bcport", metavar="PORT", type=click.IntRange(0, 65535),
+    help="UDP port to hear broadcasts on; 0 for a free one.  [default: 9090]",
+)
+@click.option(
+    "-c", "--bcaddr", metavar="ADDRESS",
+    help="Address to hear broadcasts on.  [default: all, but none if only this machine can connect]",
+)
+@click.option("-x", "--no-broadcast", is_flag=True, help="Do not hear broadcasts.")
+@click.option("-m", "--multiple", is_flag=True, help="Start although others are running on this network.")
 @click.option("-k", "--keep-running", is_flag=True, help="Do not respond to shutdown requests.")
 @click.option("-r", "--no-lookup", is_flag=True, help="Do not look whether a name server is running already.")
+@click.option(
+    "-s", "--security", metavar="MODULE", help="Python module with security plugins: NSGuard() and BCGuard()."
+)
 @identification_options("What callers have to prove themselves with")
 @click.option("-v", "--verbose", is_flag=True, help="Tell more.")
 @click.option("--insecure", is_flag=True, help="Listen beyond this machine although anybody may change names.")
@@ -25,25 +38,31 @@ __all__ = ["command"]
     help="Who may do what: lines `:Group  who[,who]  right[,right]`; rights are lookup, register, remove, admin.",
 )
 def command(
-    hostname: str | None, port: int | None, keep_running: bool, no_lookup: bool, verbose: bool, insecure: bool,
+    hostname: str | None, port: int | None, bcport: int | None, bcaddr: str | None, no_broadcast: bool,
+    multiple: bool, keep_running: bool, no_lookup: bool, security: str | None, verbose: bool, insecure: bool,
     rights: Path | None,
     identification: str | None, identification_file: str | None,
 ) -> None:  # fmt: skip
     """Run a name server until SIGTERM, ctrl-C or `gpyro nsc shutdown`.
 
     Names are kept in memory and end with it. It leaves its address in the file of the setting ns_urifile, where
-    programs of this user on this machine find it.
+    programs of this user on this machine find it. If others than this machine can connect, they find it by
+    broadcast.
     """
+    if no_broadcast and (bcport is not None or bcaddr is not None):
+        raise click.UsageError("-x says not to hear broadcasts, and -b or -c where to; give one or the other")
     from gevent import monkey
 
     monkey.patch_all()
-    from gpyro.naming import NameServerStarter
+    from gpyro.naming import NameServerStarter, load_guards
 
+    guards = (None, None) if security is None else load_guards(security)
     given = None if rights is None else _read_rights(rights)
     click.echo("*** gpyro Name Server ***")
     NameServerStarter(read_identification(identification, identification_file)).start(
         hostname, port, keep=keep_running, dontlookupother=no_lookup, verbose=verbose, insecure_no_auth=insecure,
-        rights=given,
+        rights=given, bcport=bcport, bcaddr=bcaddr, nobroadcast=no_broadcast, allowmultiple=multiple,
+        Guards=guards,
     )  # fmt: skip
 
 
