@@ -8,8 +8,9 @@ Without a host these places are tried; the first that answers is taken:
     4. this machine: by its name, as localhost, and at the address in the file ns_urifile
     5. whoever answers the broadcast, sent again bc_retries times, each time within bc_timeout
 
-While 3 and 4 are tried the question is still open, and who answers it meanwhile is next. An address that came by
-broadcast may be anybody's: it is contacted like any other place, and identifications tell who is there.
+While 3 and 4 are tried the question is still open, and who answers it meanwhile is next. Where a name server has
+denied us, 5 is left out: there is one, and it wants an identification. An address that came by broadcast may be
+anybody's: it is contacted like any other place, and identifications tell who is there.
 """
 
 from __future__ import annotations
@@ -133,6 +134,10 @@ class _Search:
         self.failures.append(f"{place.text} ({_reason(exc)})")
         self.tell(f"not there: {_reason(exc)}")
 
+    def was_denied(self) -> bool:
+        """Tell whether there is a name server that does not let us in."""
+        return self._denial is not None
+
     def note_broadcast(self, asking: Asking) -> None:
         """Take over what became of a question that brought no name server."""
         self.failures.extend(f"{where} ({problem})" for where, problem in asking.problems.items())
@@ -161,7 +166,8 @@ def _look_around(search: _Search, port: int | None, bcaddr: str | None) -> NameS
             found = search.first_of(_answers(asking.look(0))) or search.first_of([place])
             if found:
                 break
-        found = found or search.first_of(_answers(asking.rest()))
+        if not found and not search.was_denied():
+            found = search.first_of(_answers(asking.rest()))
         if not found:
             search.note_broadcast(asking)
         return found

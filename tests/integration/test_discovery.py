@@ -6,6 +6,7 @@ import os
 import select
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -44,10 +45,10 @@ URI = gpyro.PyroURI("PYRO://127.0.0.1:7766/:Pyro.NameServer")
 
 @pytest.fixture
 def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
-    """Settings of this test alone: nobody is at the local places, and nobody answers."""
+    """Settings of this test alone: nobody is at the local places, and answers may take long on a busy machine."""
     settings = Settings(
         storage=str(tmp_path / "storage"), ns_port=free_port(), ns_bc_addr=BROADCAST, ns_bc_port=free_port(),
-        ns2_bc_addr=BROADCAST, ns2_bc_port=free_port(), bc_timeout=0.1, bc_retries=1,
+        ns2_bc_addr=BROADCAST, ns2_bc_port=free_port(), bc_timeout=SECONDS, bc_retries=0,
     )  # fmt: skip
     for module in (announcing, client, locating, server, starter):
         monkeypatch.setattr(module, "config", settings)
@@ -136,6 +137,13 @@ class Asker:
         return None if data is None else parse_answer(data, nonce).text
 
 
+@pytest.fixture
+def quick(settings: Settings) -> Settings:
+    """The same, for a search that ends without an answer."""
+    settings.bc_timeout = 0.1
+    return settings
+
+
 def locate(**arguments: Any) -> naming.NameServerProxy:
     return naming.NameServerLocator().getNS(**arguments)
 
@@ -177,6 +185,7 @@ def test_given_port_and_address_are_asked(settings: Settings) -> None:
         ns = locate(port=port_of(one), bcaddr=BROADCAST)
         assert ns.URI == one.uri
         ns._release()
+        settings.bc_timeout = 0.1
         with pytest.raises(NamingError, match=rf"broadcast to 127\.0\.0\.77 port {port_of(one)} \(no answer\)"):
             locate(port=port_of(one))
 
@@ -219,7 +228,7 @@ def test_many_greenlets_and_threads_look_at_once(settings: Settings) -> None:
 
 @pytest.mark.parametrize("patched", [False, True])
 def test_program_finds_it_patched_or_not(tmp_path: Path, patched: bool) -> None:
-    environment = make_environment(tmp_path, ns_port=free_port(), ns_bc_port=free_port())
+    environment = make_environment(tmp_path, ns_port=free_port(), ns_bc_port=free_port(), bc_timeout=10)
     program = "from gevent import monkey; monkey.patch_all()\n" if patched else ""
     program += "import gpyro; print(gpyro.naming.NameServerLocator().getNS().URI)"
     with Program([*NS, "-r", "-p", "0", "-c", BROADCAST], environment) as ns:
@@ -254,8 +263,9 @@ def lines_of(capsys: pytest.CaptureFixture[str]) -> list[str]:
 
 
 def test_places_are_tried_in_order_and_the_question_is_sent_again(
-    settings: Settings, capsys: pytest.CaptureFixture[str]
+    quick: Settings, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    settings = quick
     settings.ns_hostname, settings.ns2_hostname, settings.bc_retries = "127.0.0.3", "127.0.0.4", 2
     settings.ns2_port = free_port()
     with responder(settings.ns_bc_port, lambda question: []) as heard, pytest.raises(NamingError) as error:
@@ -299,7 +309,10 @@ def test_given_host_is_asked_and_nobody_else(settings: Settings) -> None:
         assert one.bcserver.answered == 0
 
 
-def test_early_answer_wins_over_a_name_server_on_this_machine(settings: Settings) -> None:
+def test_early_answer_wins_over_a_name_server_on_this_machine(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(locating, "FIRST_ANSWER_SECONDS", SECONDS)
     with name_server() as near, name_server(bcport=0) as far:
         settings.ns_port, settings.ns_bc_port = tcp_port_of(near), port_of(far)
         ns = locate()
@@ -322,6 +335,7 @@ def _own_name() -> str:
 
 
 def test_answer_to_the_second_question_is_taken(settings: Settings) -> None:
+    settings.bc_timeout, settings.bc_retries = 0.1, 100
     with name_server(bcport=0) as one:
         uri = str(one.uri)
 
@@ -331,7 +345,7 @@ def test_answer_to_the_second_question_is_taken(settings: Settings) -> None:
         with responder(settings.ns_bc_port, answer_late) as heard:
             ns = locate()
         assert ns.URI == one.uri
-        assert len(heard) == 2
+        assert len(heard) >= 2
         ns._release()
 
 
@@ -410,11 +424,11 @@ def test_only_so_many_answers_are_tried_each_once_in_the_order_in_which_they_com
     ]
 
 
-def test_refusal_is_told_with_its_text_made_harmless(settings: Settings) -> None:
+def test_refusal_is_told_with_its_text_made_harmless(quick: Settings) -> None:
     def answer(question: bytes) -> list[bytes]:
         return [_answer(question, "denied!\x1b[2J" + "x" * 400, Kind.REFUSAL)]
 
-    with responder(settings.ns_bc_port, answer), pytest.raises(NamingError) as error:
+    with responder(quick.ns_bc_port, answer), pytest.raises(NamingError) as error:
         locate()
     assert "by broadcast at 127.0.0.1 (it says 'denied!\\\\x1b[2Jxxx" in str(error.value)
     assert "x" * 100 not in str(error.value)
@@ -476,14 +490,16 @@ def test_what_is_no_question_gets_no_answer() -> None:
 def test_one_address_gets_so_many_answers_a_second_and_no_more() -> None:
     with answering() as one, closing(Asker(one.port)) as asker:
         question = build_question(Kind.LOCATION, bytes(NONCE_BYTES))
-        for _ in range(3):
-            for _ in range(20):
+        start = time.monotonic()
+        for sent in range(40, 201, 40):
+            for _ in range(40):
                 asker.send(question)
-            while asker.hear(0.02) is not None:
-                pass
-        # A second may end meanwhile, and then another one's answers come; three rounds take less than two.
-        assert ANSWERS_PER_SOURCE <= one.answered <= 2 * ANSWERS_PER_SOURCE < 60
-        assert one.answered + one.dropped == 60
+            with gevent.Timeout(SECONDS):
+                while one.answered + one.dropped < sent:
+                    gevent.sleep(0.001)
+        seconds_begun = int(time.monotonic() - start) + 1
+        assert ANSWERS_PER_SOURCE <= one.answered <= ANSWERS_PER_SOURCE * seconds_begun
+        assert one.answered + one.dropped == 200
 
 
 def test_shutdown_is_refused_and_logged_whatever_the_validator_says(caplog: pytest.LogCaptureFixture) -> None:
@@ -598,6 +614,20 @@ def test_taken_port_is_an_error_if_it_was_asked_for_and_a_warning_otherwise(
     assert "WARNING: the broadcast server cannot listen on 0.0.0.0 port" in capsys.readouterr().out
 
 
+def test_name_server_for_this_machine_alone_is_told_of_another_on_the_network_too(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(locating, "FIRST_ANSWER_SECONDS", SECONDS)
+    with name_server(bcport=0) as first, name_server("s3cret phrase", bcport=0) as closed:
+        for other, more in ((first, ""), (closed, ", and it wants an identification")):
+            settings.ns_bc_port = port_of(other)
+            with pytest.raises(NamingError, match=f"on this network already, {other.uri}{more}; .*-m"):
+                naming.NameServerStarter().initialize(port=0)
+        with name_server(bcaddr=None, dontlookupother=False, allowmultiple=True) as second:
+            assert second.bcserver is None
+    assert "WARNING: starting another name server; one is running on this network" in capsys.readouterr().out
+
+
 class Site:
     """Where `gpyro ns` runs, heard at one UDP port of loopback."""
 
@@ -609,11 +639,12 @@ class Site:
     def make(self, name: str) -> dict[str, str]:
         storage = self.directory / name
         storage.mkdir()
-        return make_environment(storage, ns_port=free_port(), ns_bc_port=self.port)
+        # Long, as answers may take long on a busy machine; tests in which none comes have it shorter.
+        return make_environment(storage, ns_port=free_port(), ns_bc_port=self.port, bc_timeout=10)
 
-    def ns(self, *words: str, name: str = "") -> Program:
+    def ns(self, *words: str, name: str = "", seconds: float = 0.1) -> Program:
         environment = self.make(name) if name else self.environment
-        return Program([*NS, "-p", "0", *words], environment)
+        return Program([*NS, "-p", "0", *words], {**environment, "GPYRO_BC_TIMEOUT": str(seconds)})
 
 
 @pytest.fixture
@@ -631,9 +662,10 @@ def test_command_tells_where_it_hears_broadcasts_and_nsc_finds_it(site: Site) ->
         ended = run(["-m", "gpyro", "nsc", "ping"], elsewhere)
         assert ended.stdout.splitlines()[0] == f"NS is at 127.0.0.1 port {uri.port}"
         elsewhere["GPYRO_NS_BC_ADDR"] = "127.0.0.77"
+        nowhere = {**elsewhere, "GPYRO_BC_TIMEOUT": "0.1"}
         words = ["-m", "gpyro", "nsc", "-p", str(site.port)]
         assert run([*words, "-c", BROADCAST, "ping"], elsewhere).stdout == ended.stdout
-        assert "(no answer)" in run([*words, "ping"], elsewhere).stderr
+        assert "(no answer)" in run([*words, "ping"], nowhere).stderr
         assert program.stop().status == 0
 
 
@@ -664,14 +696,13 @@ def test_second_on_the_network_is_refused_unless_multiple_or_not_looked_for(site
     with site.ns("-c", BROADCAST, "-m") as first:
         uri = first.read_until("URI is:")
         first.read_until("Name Server started.")
-        for number, words in enumerate(([], ["-b", str(site.port)], ["-x"])):
-            with site.ns(*words, name=f"refused{number}") as program:
-                ended = program.finish()
-            assert ended.status == 1
-            assert f"one is running on this network already, {uri}; " in ended.stderr
-            assert "-m" in ended.stderr
-            assert ended.stderr.count("\n") == 1
-        with site.ns("-b", str(site.port), "-m", name="multiple") as second:
+        with site.ns("-b", str(site.port), name="refused", seconds=10) as program:
+            ended = program.finish()
+        assert ended.status == 1
+        assert f"one is running on this network already, {uri}; " in ended.stderr
+        assert "-m" in ended.stderr
+        assert ended.stderr.count("\n") == 1
+        with site.ns("-b", str(site.port), "-m", name="multiple", seconds=10) as second:
             assert second.read_until("WARNING: starting another name server; one is running").endswith(uri)
             assert second.read_until("Broadcast server listening on:") == f"{BROADCAST} port {site.port}"
             other = second.read_until("URI is:")
