@@ -108,9 +108,13 @@ class WorkerProcess:
 
 
 def build_environment() -> dict[str, str]:
-    """The harness's own environment, in which `benchmarks`, and a checkout's gpyro, can be imported."""
+    """The harness's own environment, in which `benchmarks`, and a checkout's gpyro, can be imported.
+
+    Nothing in it broadcasts: all places are given.
+    """
     paths = [str(ROOT), str(ROOT / "cli"), os.environ.get("PYTHONPATH", "")]
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in paths if path)}
+    path = os.pathsep.join(path for path in paths if path)
+    return {**os.environ, "PYTHONPATH": path, "GPYRO_NS_BROADCAST": "0"}
 
 
 def read_resident_kib(pid: int) -> float:

@@ -1,9 +1,9 @@
 """The one door to gevent, sockets, threads and the loop; what lies behind it is in `_hub/`.
 
 Upper rooms import from here only. `state` is one hub's share, `stream` one socket, `tls` what is wanted of TLS,
-`listener` the accept loop, `waiting` how greenlets wait, `tickets` how they wait for other threads, `bridge` what
-a foreign loop selects on, `offload` the thread pools, `watchdog` who holds the hub, `process` signals and the end
-of the process.
+`listener` the accept loop, `udp` datagrams, `waiting` how greenlets wait, `tickets` how they wait for other
+threads, `bridge` what a foreign loop selects on, `offload` the thread pools, `watchdog` who holds the hub,
+`process` signals and the end of the process.
 """
 
 from __future__ import annotations
@@ -40,12 +40,15 @@ from gpyro._hub.stream import Stream
 from gpyro._hub.threads import NativeLock, call_in_hub, join_thread, start_native_thread, thread_name
 from gpyro._hub.tickets import Bell, Ticket
 from gpyro._hub.tls import TLSConfig, TlsError, accept_tls
+from gpyro._hub.udp import MAX_DATAGRAM_BYTES, Datagram, UdpEndpoint, ask_udp, resolve_ipv4, serve_udp
 from gpyro._hub.waiting import Signal, is_hub_greenlet, run_pending, sleep, wait_for
 from gpyro._hub.watchdog import Watchdog
 
 __all__ = [
+    "MAX_DATAGRAM_BYTES",
     "Bell",
     "Bridge",
+    "Datagram",
     "GreenletExit",
     "HubState",
     "Listener",
@@ -59,8 +62,10 @@ __all__ = [
     "Timeout",
     "Timer",
     "TlsError",
+    "UdpEndpoint",
     "Watchdog",
     "accept_tls",
+    "ask_udp",
     "at_exit",
     "call_in_hub",
     "compute",
@@ -80,9 +85,11 @@ __all__ = [
     "peer_host",
     "peer_uid",
     "resolve",
+    "resolve_ipv4",
     "run_in_hub_of",
     "run_pending",
     "run_soon_or_now",
+    "serve_udp",
     "sleep",
     "spawn_in",
     "start_native_thread",

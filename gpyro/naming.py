@@ -4,9 +4,12 @@
     ns.register("our_object", uri)            # :Default.our_object
     ns.resolve(":Default.our_object")
 
-`_naming/server` keeps the names, `_naming/persistent` keeps them in a database, `_naming/rights` says who may look
-at and change them, `_naming/client` is the caller's side and finds the server, `_naming/starter` runs one,
-`_naming/urifile` is the file that tells where it runs. `python -m gpyro.naming` is `gpyro ns`.
+`_naming/server` keeps the names, `_naming/persistent` keeps them in a database, `_naming/rights` says who may
+look at and change them. `_naming/client` is the caller's side, `_naming/locating` finds the server and
+`_naming/asking` asks for it by broadcast. `_naming/starter` runs one, `_naming/broadcast` answers who asks,
+`_naming/announcing` decides whether it does, `_naming/joining` makes it one of a pair (`pairing`),
+`_naming/plugins` has Pyro's security plugins, `_naming/urifile` is the file that tells where it runs.
+`python -m gpyro.naming` is `gpyro ns`.
 
 Source: Pyro 3 manual, chapter 5.
 """
@@ -14,8 +17,11 @@ Source: Pyro 3 manual, chapter 5.
 from __future__ import annotations
 
 from gpyro import seams
-from gpyro._naming.client import NameServerLocator, NameServerProxy, find_name_server, resolve_uri
+from gpyro._naming.broadcast import BCReqValidator, BroadcastServer
+from gpyro._naming.client import NameServerProxy
+from gpyro._naming.locating import NameServerLocator, find_name_server, resolve_uri
 from gpyro._naming.persistent import PersistentNameServer
+from gpyro._naming.plugins import load_guards
 from gpyro._naming.rights import Rights, parse_rights
 from gpyro._naming.server import NAMESERVER_NAME, NameServer
 from gpyro._naming.starter import NameServerStarter, as_identifications
@@ -23,6 +29,8 @@ from gpyro.util import run_command
 
 __all__ = [
     "NAMESERVER_NAME",
+    "BCReqValidator",
+    "BroadcastServer",
     "NameServer",
     "NameServerLocator",
     "NameServerProxy",
@@ -31,6 +39,7 @@ __all__ = [
     "Rights",
     "as_identifications",
     "find_name_server",
+    "load_guards",
     "parse_rights",
 ]
 

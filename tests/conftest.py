@@ -7,8 +7,29 @@ path under tox, where the installed wheel is what is tested, so the package is m
 from __future__ import annotations
 
 import importlib.util
+import os
+import socket
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+
+import pytest
+
+
+def _keep_broadcasts_on_this_machine() -> None:
+    """Let nothing that a test does leave this machine, nor be heard by another run of the tests on it.
+
+    Before gpyro is imported, and for the processes that tests start.
+    """
+    for prefix in ("GPYRO_NS", "GPYRO_NS2"):
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+            probe.bind(("127.0.0.1", 0))
+            os.environ[f"{prefix}_BC_PORT"] = str(probe.getsockname()[1])
+        os.environ[f"{prefix}_BC_ADDR"] = "127.255.255.255"
+    os.environ["GPYRO_BC_TIMEOUT"] = "0.1"
+
+
+_keep_broadcasts_on_this_machine()
 
 
 def _make_tests_importable() -> None:
@@ -23,3 +44,19 @@ def _make_tests_importable() -> None:
 
 
 _make_tests_importable()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_broadcast_leaves_this_machine() -> Iterator[None]:
+    """Fail loudly where a test with settings of its own forgot where broadcasts may go."""
+    from gpyro import hub
+
+    send = hub.UdpEndpoint.send
+
+    def send_here(endpoint: hub.UdpEndpoint, data: bytes, host: str, port: int) -> bool:
+        assert hub.is_loopback(host), f"a test sent a datagram to {host}"
+        return send(endpoint, data, host, port)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(hub.UdpEndpoint, "send", send_here)
+        yield

@@ -45,8 +45,8 @@ pass_contact = click.make_pass_decorator(Contact)
 
 @click.group("nsc", no_args_is_help=True)
 @click.option("-h", "--host", metavar="HOST", help="Host of the name server.  [default: it is looked for]")
-@click.option("-p", "--port", type=click.IntRange(1, 65535), help="Its TCP port.  [default: 9090]")
-@click.option("-c", "--bcaddr", metavar="ADDRESS", help="Accepted as in Pyro; nothing is broadcast yet.")
+@click.option("-p", "--port", type=click.IntRange(1, 65535), help="Its port.  [default: 9090]")
+@click.option("-c", "--bcaddr", metavar="ADDRESS", help="Where to broadcast.  [default: 255.255.255.255]")
 @identification_options("What to prove ourselves with")
 @click.pass_context
 def command(
@@ -55,7 +55,10 @@ def command(
 ) -> None:  # fmt: skip
     """Look at and change the names in a running name server.
 
-    Note that -h is the host here, as in Pyro. Relative names belong to the default group (ns_defaultgroup).
+    Note that -h is the host here, as in Pyro. With it, -p is the TCP port there; without it, -p is both the UDP
+    port of the broadcast and the TCP port at the other places that are tried.
+
+    Relative names belong to the default group (ns_defaultgroup).
     """
     ctx.obj = Contact(host, port, bcaddr, read_identification(identification, identification_file))
 

@@ -391,6 +391,8 @@ class OwnItems:
     ration_loopback = Flag(False, "1: the limits of one address hold for this machine's own ones too")
     # A peer that is quiet is asked once in 5 s at most; gRPC closes after two pings too many in 5 minutes.
     max_pings_per_second = Whole(1, "pings that a peer may send, beside a burst of 10", low=1, high=1000)
+    # Where a network shall not be asked, or the places are all given. Pyro always asks.
+    ns_broadcast = Flag(True, "1: look for name servers by broadcast", live=True)
     # Spares the name server most questions, and a moved object is soon found again.
     resolve_cache_seconds = Seconds(
         30, "seconds that a proxy trusts the address behind a name; 0: ask each time", low=0

@@ -2,31 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
 
 from gpyro._naming.routing import Route
-from gpyro._naming.server import MAX_AT_ONCE, NAMESERVER_NAME, check_address, check_list
-from gpyro._naming.urifile import read_uri_file
+from gpyro._naming.server import MAX_AT_ONCE, check_address, check_list
 from gpyro.configuration import Settings, config
-from gpyro.errors import (
-    ConnectionDeniedError,
-    NamingError,
-    PyroError,
-    UnknownObjectError,
-)
 from gpyro.names import Listing, expand_name
 from gpyro.nametree import SystemMeta
 from gpyro.proxy import Proxy, RemoteMethod
-from gpyro.uri import PyroURI, build_unix_address
+from gpyro.uri import PyroURI
 
 if TYPE_CHECKING:
     from gpyro._proxy.core import Core
     from gpyro.auth import DefaultConnValidator
 
-__all__ = ["NameServerLocator", "NameServerProxy", "find_name_server", "resolve_uri"]
-
-LOCAL_HOST = "localhost"
+__all__ = ["NameServerProxy"]
 
 
 class NameServerProxy(Proxy):
@@ -197,164 +188,3 @@ class NameServerProxy(Proxy):
     def shutdown(self) -> str:
         """End the name server; see `NameServer.shutdown`."""
         return self._change("shutdown")  # type: ignore[no-any-return]
-
-
-class Place(NamedTuple):
-    """Where a name server may be: in words, and its address or what keeps us from knowing it."""
-
-    text: str
-    uri: PyroURI | None
-    problem: str = ""
-
-
-class NameServerLocator:
-    """Finds the name server.
-
-    Args:
-        identification: what to prove ourselves with, and what the server has to prove that it knows: a passphrase
-            or a key, see `Proxy._setIdentification`; None for nothing.
-
-    Source: Pyro 3 manual, chapter 5, "Locating the NS"; broadcasts are not part of this version.
-    """
-
-    def __init__(self, identification: object = None) -> None:
-        self.identification = identification
-
-    def __repr__(self) -> str:
-        return f"<NameServerLocator{' with an identification' if self.identification is not None else ''}>"
-
-    def getNS(
-        self, host: str | None = None, port: int | None = None, trace: int | bool = 0, bcaddr: str | None = None
-    ) -> NameServerProxy:
-        """Find the name server and return a proxy of it.
-
-        Without a host, these are tried in order: the settings `ns_hostname` and `ns_port`, this machine at
-        `ns_port`, and the address in the file `ns_urifile`.
-
-        Args:
-            host: ask there and nowhere else.
-            port: its port; by default the setting `ns_port`.
-            trace: print each place that is tried.
-            bcaddr: accepted as in Pyro; nothing is broadcast in this version.
-
-        Raises:
-            NamingError: none answers; the message names each place and the reason.
-            ConnectionDeniedError: one is there and does not let us in, or cannot prove who it is.
-        """
-        failures = []
-        denial: ConnectionDeniedError | None = None
-        for place in _places(host, port):
-            if trace:
-                print(f"Locator: contacting the name server at {place.text}...")
-            try:
-                return _contact(place, self.identification)
-            except PyroError as exc:
-                cause: PyroError = exc
-                if denial is None and isinstance(exc, ConnectionDeniedError):
-                    denial = ConnectionDeniedError(f"{exc} (the name server at {place.text})", exc.code)
-                failures.append(f"{place.text} ({_reason(exc)})")
-                if trace:
-                    print(f"Locator: not there: {_reason(exc)}")
-        if denial is not None:
-            raise denial from cause
-        where = "" if host is None else f" on host {host}"
-        raise NamingError(
-            f"could not find a name server{where}; tried {', '.join(failures)}; start one with `gpyro ns`"
-            + (", or tell where it is with GPYRO_NS_HOSTNAME and GPYRO_NS_PORT" if host is None else "")
-        ) from cause
-
-
-def _places(host: str | None, port: int | None) -> Iterator[Place]:
-    """Return where to look, each place once; a port that was asked for is not answered by another one."""
-    anywhere = port is None
-    port = config.ns_port if port is None else port
-    if host is not None:
-        yield _place_at(host, port)
-        return
-    seen = set()
-    candidates = [] if config.ns_hostname is None else [_place_at(config.ns_hostname, port)]
-    in_file = [_place_in_file()] if anywhere else []
-    for place in (*candidates, _place_at(LOCAL_HOST, port), *in_file):
-        key = None if place.uri is None else str(place.uri).replace("//127.0.0.1:", f"//{LOCAL_HOST}:")
-        if key is None or key not in seen:
-            yield place
-        seen.add(key)
-
-
-def _place_at(host: str, port: int) -> Place:
-    try:
-        if host.startswith("./u:"):
-            return Place(host, PyroURI(build_unix_address(host[len("./u:") :]), NAMESERVER_NAME, None))
-        return Place(f"{host} port {port}", PyroURI(host, NAMESERVER_NAME, port))
-    except PyroError as exc:
-        return Place(f"{host} port {port}", None, str(exc))
-
-
-def _place_in_file() -> Place:
-    path = config.ns_urifile
-    try:
-        uri = read_uri_file(path)
-    except NamingError as exc:
-        return Place(f"the address in {path}", None, _reason(exc.__cause__ or exc))
-    return Place(f"{uri} from {path}", uri)
-
-
-def _contact(place: Place, identification: object) -> NameServerProxy:
-    if place.uri is None:
-        raise NamingError(place.problem)
-    proxy = NameServerProxy(place.uri, identification, noconnect=1)
-    proxy._setTimeout(config.connect_timeout_seconds)
-    try:
-        proxy.ping()
-    except BaseException as exc:
-        proxy._release()
-        if isinstance(exc, (UnknownObjectError, AttributeError)):
-            raise NamingError("a daemon answers there, but it is no name server") from exc
-        raise
-    proxy._setTimeout(None)
-    return proxy
-
-
-def _reason(exc: BaseException) -> str:
-    """Return what went wrong, without what the place already says."""
-    if isinstance(exc, OSError):
-        return str(exc.strerror or exc)
-    cause = exc.__cause__
-    if isinstance(cause, OSError) and cause.strerror:
-        return str(cause.strerror)
-    return str(exc)
-
-
-def find_name_server(
-    identification: object = None, host: str | None = None, port: int | None = None
-) -> NameServerProxy:
-    """Find the name server for somebody who has an identification, whether the server wants one or not.
-
-    Raises:
-        NamingError: none answers. ConnectionDeniedError: it does not accept this identification.
-    """
-    try:
-        return NameServerLocator().getNS(host, port)
-    except ConnectionDeniedError:
-        # A list is what a server accepts, not what it is known by.
-        if identification is None or isinstance(identification, (list, tuple)):
-            raise
-        return NameServerLocator(identification).getNS(host, port)
-
-
-def resolve_uri(uri: PyroURI, asker: Any = None) -> PyroURI:
-    """Return the address behind a PYRONAME one; fills `seams.resolve_name`.
-
-    Args:
-        asker: who asks, with an `identification` for a name server that wants one.
-
-    Raises:
-        NamingError: no name server answers, or it does not know the name.
-    """
-    identification = None if asker is None else asker.identification
-    ns = find_name_server(identification, uri.address or None, uri.port)
-    try:
-        found: PyroURI = ns.resolve(uri.objectID)
-        return found
-    finally:
-        ns._release()

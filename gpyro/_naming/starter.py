@@ -9,21 +9,23 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from gpyro import hub
-from gpyro._naming.client import NameServerLocator
+from gpyro._naming.announcing import Announcement, look_for_others, open_broadcast_server
+from gpyro._naming.broadcast import BroadcastServer
 from gpyro._naming.joining import PairedServer, Role, default_port
 from gpyro._naming.pairing import SECONDARY
 from gpyro._naming.persistent import open_database
+from gpyro._naming.plugins import check_guards, describe_guards
 from gpyro._naming.rights import GroupRights, Rights, make_rights
 from gpyro._naming.server import NAMESERVER_NAME, NameServer
-from gpyro._naming.urifile import UriFile, read_uri_file
+from gpyro._naming.urifile import UriFile
 from gpyro.configuration import config
 from gpyro.daemon import Daemon
-from gpyro.errors import ConnectionDeniedError, DaemonError, NamingError, PyroError, StorageError
+from gpyro.errors import DaemonError, NamingError, StorageError
 from gpyro.storage.memory import MemoryStorage
-from gpyro.storage.tree import TreeStorage
 from gpyro.uri import PyroURI
 
 if TYPE_CHECKING:
+    from gpyro.auth import DefaultConnValidator
     from gpyro.storage.sqlite import SqliteStorage
 
 __all__ = ["NameServerStarter", "as_identifications"]
@@ -43,8 +45,7 @@ class NameServerStarter:
         identification: what callers have to prove themselves with: a passphrase, a key, or a list of
             identifications as `Daemon.setAllowedIdentifications` takes it; None lets everybody in.
 
-    Resources: `shutdown`, SIGTERM, ctrl-C or a caller's `shutdown` end it; its file goes with it, and so do its
-    names unless they are in a database, which is closed when the last caller has been answered.
+    Resources: `shutdown`, SIGTERM, ctrl-C or a caller's `shutdown` end it; its names and its file go with it.
     Errors: a file that cannot be written is told and passed over.
 
     Source: Pyro 3 manual, chapter 5, "Starting the NS".
@@ -55,9 +56,10 @@ class NameServerStarter:
         self.daemon: Daemon | None = None
         self.ns: NameServer | None = None
         self.uri: PyroURI | None = None
-        self._file: UriFile | None = None
-        self._storage: SqliteStorage | None = None
+        self.bcserver: BroadcastServer | None = None
         self.paired: PairedServer | None = None
+        self._storage: SqliteStorage | None = None
+        self._file: UriFile | None = None
         self._started = False
         self._looping = False
         self._ending = False
@@ -94,15 +96,23 @@ class NameServerStarter:
 
     def _note_started(self) -> bool:
         if not self._started:
+            self._answer_broadcasts()
             print(f"{'' if self.paired is None else f'{self.paired.title} '}Name Server started.", flush=True)
             self._started = True
         return True
+
+    def _answer_broadcasts(self) -> None:
+        """Begin to, in the thread that serves callers too."""
+        if self.bcserver is not None:
+            self.bcserver.start()
 
     def initialize(
         self, hostname: str | None = None, port: int | None = None, *, keep: bool | int = False,
         dontlookupother: bool | int = False, verbose: bool | int = False, insecure_no_auth: bool = False,
         rights: Rights | Mapping[str, GroupRights] | None = None, persistent: bool | int = 0,
-        dbdir: str | None = None, role: Role | None = None, pair_identification: object = None,
+        dbdir: str | None = None, bcport: int | None = None, bcaddr: str | None = None,
+        nobroadcast: bool | int = False, allowmultiple: bool | int = False, Guards: Any = (None, None),
+        role: Role | None = None, pair_identification: object = None,
     ) -> None:  # fmt: skip
         """Get the name server ready; it answers as soon as its requests are handled.
 
@@ -117,64 +127,78 @@ class NameServerStarter:
             persistent: keep names in a database, where the next name server finds them.
             dbdir: the directory of that database, relative to the setting `storage`; "Pyro_NS_database" there by
                 default. One that is given means `persistent`.
+            bcport: UDP port on which it hears broadcasts, the setting `ns_bc_port` by default; 0 is a free one.
+            bcaddr: address on which it hears them, by default every one. A name server that only this machine
+                reaches hears them only where one of these two is given, and then on loopback.
+            nobroadcast: do not hear broadcasts.
+            allowmultiple: start though others are running, with a warning.
+            Guards: a pair of a `DefaultConnValidator` and a `BCReqValidator`, who decide about connections and
+                broadcasts; None for the usual. `load_guards` makes it of a plugin.
             role: be one of a pair, see `joining.Role`; None is no pair.
             pair_identification: what to prove ourselves with to the other one; by default `identification`.
 
         Raises:
-            ConfigurationError: the rights cannot be any.
+            ConfigurationError: the rights or guards cannot be any.
             StorageError: the database is damaged, in use, or not one that can be used.
-            NamingError: a name server is running there already.
+            NamingError: a name server is running there, or on this network, already.
             DaemonError: it cannot listen there, or this starter has been used before.
         """
         if self.daemon is not None:
             raise DaemonError(f"this starter has been used before, for {self.uri}; make a new one")
         port = default_port(role) if port is None else port
         checked = make_rights(rights)
+        guards = check_guards(Guards)
+        announcement = Announcement(
+            hostname or config.host, bcport, bcaddr, off=bool(nobroadcast), shared=bool(allowmultiple)
+        )
         if not dontlookupother and role is None:
-            _refuse_second(hostname, port)
+            look_for_others(hostname, port, announcement)
         if persistent or dbdir:
             self._storage = open_database(dbdir)
         try:
-            self._connect(hostname or "", port, bool(keep), insecure_no_auth, checked)
-            self._name(role, pair_identification)
+            self.daemon = _make_daemon(
+                hostname or "", port, insecure_no_auth, as_identifications(self.identification),
+                guards.connections,
+            )  # fmt: skip
+            self._serve(bool(keep), checked, role, pair_identification)
+            assert self.uri is not None
+            self.bcserver = open_broadcast_server(self.uri, announcement, guards.broadcasts)
         except BaseException:
-            self._close_storage()
+            self._end()
             raise
         if checked is not None and checked.names_somebody() and self.identification is None:
             print(
                 "WARNING: the rights name callers, but nobody has to identify himself "
                 "(-i, --identification-file), so nobody has them"
             )
-        self._tell(bool(keep), bool(verbose))
+        self._tell(bool(keep), bool(verbose), bool(nobroadcast))
+        for line in describe_guards(guards):
+            print(line)
+        print(f"URI is: {self.uri}")
         self._write_file()
         if self._storage is not None:
             print(f"Persistent mode, database is in {os.path.dirname(self._storage.path)}")
 
-    def _connect(
-        self, hostname: str, port: int, keep: bool, insecure_no_auth: bool, rights: Rights | None
-    ) -> None:
-        self.daemon = _make_daemon(hostname, port, insecure_no_auth, as_identifications(self.identification))
+    def _serve(self, keep: bool, rights: Rights | None, role: Role | None, identification: object) -> None:
+        """Put the name server on its daemon, under its own name, alone or as one of a pair."""
+        assert self.daemon is not None
         storage = self._storage or MemoryStorage(created=time.time())
         self.ns = NameServer(storage, keep_running=keep, on_shutdown=self._on_remote_shutdown, rights=rights)
-
-    def _name(self, role: Role | None, identification: object) -> None:
-        """Put the name server under its own name, alone or as one of a pair."""
-        assert self.daemon is not None and self.ns is not None
-        if role is not None:
-            if identification is None and not isinstance(self.identification, (list, tuple)):
-                identification = self.identification
-            storage = self.ns._storage
-            assert isinstance(storage, TreeStorage)
-            self.paired = PairedServer(self.daemon, self.ns, storage, role, identification)
-            self.uri = self.paired.uri
-            self.paired.start()
+        if role is None:
+            self.daemon.useNameServer(self.ns)
+            # In a database there may be the one of the run before, on another port; this takes its place.
+            self.uri = self.daemon.connectPersistent(self.ns, NAMESERVER_NAME)
             return
-        self.daemon.useNameServer(self.ns)
-        # In a database there may be the one of the run before, on another port; this takes its place.
-        self.uri = self.daemon.connectPersistent(self.ns, NAMESERVER_NAME)
+        if identification is None and not isinstance(self.identification, (list, tuple)):
+            identification = self.identification
+        self.paired = PairedServer(self.daemon, self.ns, storage, role, identification)
+        self.uri = self.paired.uri
+        self.paired.start()
 
-    def _tell(self, keep: bool, verbose: bool) -> None:
+    def _tell(self, keep: bool, verbose: bool, nobroadcast: bool) -> None:
         assert self.daemon is not None
+        if nobroadcast:
+            print("Not starting broadcast server.")
         if self.identification is not None:
             print("Requiring connection authentication.")
         if verbose or keep:
@@ -183,7 +207,8 @@ class NameServerStarter:
             print(f"Name server listening on: {self.daemon.hostname}")
         else:
             print(f"Name server listening on: {self.daemon.hostname} port {self.daemon.port}")
-        print(f"URI is: {self.uri}")
+        if self.bcserver is not None:
+            print(f"Broadcast server listening on: {self.bcserver.host} port {self.bcserver.port}")
 
     def _write_file(self) -> None:
         assert self.uri is not None
@@ -218,7 +243,10 @@ class NameServerStarter:
 
     def getServerSockets(self) -> list[Any]:
         """Return what a foreign loop selects on for reading; see `Daemon.getServerSockets`."""
-        return [] if self.daemon is None or self._ending else self.daemon.getServerSockets()
+        if self.daemon is None or self._ending:
+            return []
+        self._answer_broadcasts()
+        return self.daemon.getServerSockets()
 
     def handleRequests(self, timeout: float | None = None) -> None:
         """Serve what is pending; see `Daemon.handleRequests`.
@@ -253,47 +281,17 @@ class NameServerStarter:
         self._ending = True
         if self._file is not None:
             self._file.remove()
+        if self.bcserver is not None:
+            self.bcserver.close()
         if self.paired is not None:
             self.paired.leave()
         if self.daemon is not None:
             self.daemon.shutdown(True)
-        self._close_storage()
-
-    def _close_storage(self) -> None:
         if self._storage is not None:
             try:
                 self._storage.close()
             except StorageError as exc:
                 print(f"WARNING: {exc}")
-
-
-def _refuse_second(hostname: str | None, port: int) -> None:
-    """Look whether a name server is running: where this one would be, and where this user's file says.
-
-    Raises:
-        NamingError: it is.
-    """
-    places: list[tuple[str | None, int | None]] = []
-    if port:
-        places.append((hostname or config.host or "localhost", port))
-    try:
-        uri = read_uri_file(config.ns_urifile)
-        places.append(("./u:" + (uri.unix_path or "") if uri.is_unix else uri.address, uri.port))
-    except NamingError:
-        pass
-    for host, port_there in places:
-        try:
-            other = NameServerLocator().getNS(host, port_there)
-            there = str(other.URI)
-            other._release()
-        except ConnectionDeniedError:
-            there = f"on {host} port {port_there}, and it wants an identification"
-        except PyroError:
-            continue
-        raise NamingError(
-            f"Name Server was not started: one is running already, {there}; "
-            "end it with `gpyro nsc shutdown`, or start another one beside it with -r"
-        )
 
 
 def as_identifications(identification: object) -> list[object] | None:
@@ -304,12 +302,13 @@ def as_identifications(identification: object) -> list[object] | None:
 
 
 def _make_daemon(
-    hostname: str, port: int, insecure_no_auth: bool, identifications: list[object] | None
-) -> Daemon:
+    hostname: str, port: int, insecure_no_auth: bool, identifications: list[object] | None,
+    validator: DefaultConnValidator | None,
+) -> Daemon:  # fmt: skip
     try:
         return Daemon(
             host=hostname, port=port, norange=True, insecure_no_auth=insecure_no_auth,
-            identifications=identifications,
+            identifications=identifications, validator=validator,
         )  # fmt: skip
     except DaemonError as exc:
         if getattr(exc.__cause__, "errno", None) == errno.EADDRINUSE:

@@ -232,7 +232,7 @@ def test_servers_open_to_others_need_an_identification(tmp_path: Path) -> None:
     assert ended.status == 1
     assert "(-i)" in ended.stderr
     assert "--insecure" in ended.stderr
-    with Program(["-m", "gpyro", "ns", "-r", "-n", "0.0.0.0", "-i", PASSPHRASE], environment) as program:
+    with Program(["-m", "gpyro", "ns", "-r", "-x", "-n", "0.0.0.0", "-i", PASSPHRASE], environment) as program:
         program.read_until("Name Server started.")
         assert program.stop().status == 0
 

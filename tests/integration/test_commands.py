@@ -266,7 +266,7 @@ def test_ns_beyond_this_machine_needs_insecure(tmp_path: Path) -> None:
     assert ended.status == 1
     assert "--insecure" in ended.stderr
     assert ended.stderr.count("\n") == 1
-    with Program([*NS, "-r", "-p", "0", "-n", "0.0.0.0", "--insecure"], environment) as program:
+    with Program([*NS, "-r", "-x", "-p", "0", "-n", "0.0.0.0", "--insecure"], environment) as program:
         program.read_until("Name Server started.")
         assert program.stop().status == 0
 

@@ -21,6 +21,11 @@ import gpyro
 #: A busy machine may be slow; what takes longer than this hangs.
 SECONDS = 30.0
 
+#: What `tests/conftest.py` sets.
+BROADCASTS = (
+    "GPYRO_NS_BC_ADDR", "GPYRO_NS2_BC_ADDR", "GPYRO_NS_BC_PORT", "GPYRO_NS2_BC_PORT", "GPYRO_BC_TIMEOUT",
+)  # fmt: skip
+
 PROGRAMS = Path(__file__).resolve().parents[1] / "programs"
 
 
@@ -41,8 +46,14 @@ def free_port() -> int:
 
 
 def make_environment(storage: Path, **settings: object) -> dict[str, str]:
-    """Return an environment with these settings and no others: `ns_port=9191` gives GPYRO_NS_PORT."""
-    environment = {key: value for key, value in os.environ.items() if not key.startswith(("GPYRO_", "PYRO"))}
+    """Return an environment with these settings: `ns_port=9191` gives GPYRO_NS_PORT.
+
+    Of the others only those are passed on that keep broadcasts on this machine.
+    """
+    environment = {
+        key: value for key, value in os.environ.items()
+        if key in BROADCASTS or not key.startswith(("GPYRO_", "PYRO"))
+    }  # fmt: skip
     homes = {str(Path(module.__file__ or "").resolve().parents[1]) for module in (gpyro, gpyro_cli)}
     environment["PYTHONPATH"] = os.pathsep.join(sorted(homes))
     environment["GPYRO_STORAGE"] = str(storage)

@@ -89,7 +89,8 @@ def test_numbers_say_their_unit() -> None:
 def test_live_items_are_those_that_are_read_at_use() -> None:
     assert {name for name, item in ITEMS.items() if item.live} == {
         "ns_hostname", "ns_port", "ns_bc_port", "ns_bc_addr", "ns2_hostname", "ns2_port", "ns2_bc_port",
-        "ns2_bc_addr", "tracelevel", "user_tracelevel", "detailed_traceback", "es_queuesize", "es_blockqueue",
+        "ns2_bc_addr", "ns_broadcast", "tracelevel", "user_tracelevel", "detailed_traceback", "es_queuesize",
+        "es_blockqueue",
     }  # fmt: skip
 
 

@@ -68,10 +68,11 @@ def test_echo_server_is_quiet_unless_it_is_asked(capsys: pytest.CaptureFixture[s
 def test_naming_without_a_name_server_is_refused_and_nothing_listens(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    from gpyro._naming import client
+    from gpyro._naming import locating
     from gpyro.configuration import Settings
 
-    monkeypatch.setattr(client, "config", Settings(storage=str(tmp_path), ns_port=free_port()))
+    settings = Settings(storage=str(tmp_path), ns_port=free_port(), ns_broadcast=False)
+    monkeypatch.setattr(locating, "config", settings)
     port = free_port()
     with pytest.raises(NamingError, match="could not find a name server"):
         echoserver.serve(port=port, naming=True)

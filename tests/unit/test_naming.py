@@ -13,7 +13,7 @@ import pytest
 
 import gpyro
 from gpyro import naming, seams
-from gpyro._naming import client, server, starter
+from gpyro._naming import client, server
 from gpyro._naming.urifile import UriFile, read_uri_file
 from gpyro.configuration import Settings
 from gpyro.errors import (
@@ -25,6 +25,7 @@ from gpyro.errors import (
 )
 from gpyro.names import GROUP, OBJECT
 from tests.support.programs import free_port
+from tests.support.settings import use_in_naming
 
 URI = gpyro.PyroURI("PYRO://localhost:7766/abc")
 
@@ -36,10 +37,8 @@ def reason_of(error: pytest.ExceptionInfo[NamingError]) -> Any:
 @pytest.fixture
 def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
     """Settings of this test alone, for all rooms of the name server."""
-    settings = Settings(storage=str(tmp_path / "storage"), ns_port=free_port())
-    for module in (client, server, starter):
-        monkeypatch.setattr(module, "config", settings)
-    return settings
+    settings = Settings(storage=str(tmp_path / "storage"), ns_port=free_port(), ns_broadcast=False)
+    return use_in_naming(settings, monkeypatch)
 
 
 @pytest.fixture

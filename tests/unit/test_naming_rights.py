@@ -16,11 +16,12 @@ from hypothesis import strategies as st
 
 import gpyro
 from gpyro import naming
-from gpyro._naming import server, starter
+from gpyro._naming import server
 from gpyro._naming.rights import RIGHTS, Rights, is_owner, make_rights, parse_rights
 from gpyro.configuration import Settings
 from gpyro.context import Call, enter_scope
 from gpyro.errors import AccessDeniedError, ConfigurationError, NamingError
+from tests.support.settings import use_in_naming
 
 URI = gpyro.PyroURI("PYRO://localhost:7766/abc")
 FILE = """
@@ -346,8 +347,7 @@ def test_the_name_server_shows_that_it_has_rights(names: Names) -> None:
 @contextmanager
 def own_settings(monkeypatch: pytest.MonkeyPatch, path: Path) -> Iterator[None]:
     settings = Settings(storage=str(path))
-    for module in (server, starter):
-        monkeypatch.setattr(module, "config", settings)
+    use_in_naming(settings, monkeypatch)
     yield
 
 

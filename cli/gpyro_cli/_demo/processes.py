@@ -143,6 +143,8 @@ def _environment(directory: Path) -> dict[str, str]:
     known = environment.get("PYTHONPATH")
     environment["PYTHONPATH"] = os.pathsep.join([*sorted(homes), *([known] if known else [])])
     environment["GPYRO_STORAGE"] = str(directory / "storage")
+    # All of it is on this machine, and the places are given.
+    environment["GPYRO_NS_BROADCAST"] = "0"
     return environment
 
 

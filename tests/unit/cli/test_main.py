@@ -49,7 +49,7 @@ def test_unknown_command_and_option_end_with_status_2() -> None:
     result = invoke("nosuch")
     assert result.exit_code == 2
     assert "No such command 'nosuch'" in result.stderr
-    result = invoke("ns", "-x")
+    result = invoke("ns", "-z")
     assert result.exit_code == 2
     assert "No such option" in result.stderr
 
