@@ -60,6 +60,20 @@ class NameServerProxy(Proxy):
     def _use_core(self, core: Core) -> None:
         self.__dict__["_core"] = core
 
+    def _addresses(self) -> tuple[PyroURI, PyroURI | None]:
+        """Return the addresses of the home server and, as far as it is known, of its twin."""
+        route: Route = self.__dict__["_route"]
+        assert route.home.uri is not None
+        return route.home.uri, None if route.away is None else route.away.uri
+
+    def _know_twin(self, uri: PyroURI | None) -> None:
+        """Go there when the home server is away."""
+        self.__dict__["_route"].know_twin(uri)
+
+    def _has_identification(self) -> bool:
+        """Tell whether it proves anything of us to the server."""
+        return self.__dict__["_route"].home.identification is not None
+
     def _for_both(self, action: Callable[[], object]) -> None:
         route: Route = self.__dict__["_route"]
         try:

@@ -1,4 +1,4 @@
-"""How a name server is found, and what a PYRONAME address stands for.
+"""How a name server is found.
 
 Without a host these places are tried; the first that answers is taken:
 
@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, NamedTuple, NoReturn
+from typing import NamedTuple, NoReturn
 
 from gpyro import hub
 from gpyro._naming.asking import FIRST_ANSWER_SECONDS, Asking, Found, choose_targets
@@ -28,7 +28,7 @@ from gpyro.configuration import config
 from gpyro.errors import ConnectionDeniedError, NamingError, ProtocolError, PyroError, UnknownObjectError
 from gpyro.uri import PyroURI, build_unix_address
 
-__all__ = ["NameServerLocator", "find_by_broadcast", "find_name_server", "resolve_uri"]
+__all__ = ["NameServerLocator", "find_by_broadcast", "find_name_server"]
 
 LOCAL_HOST = "localhost"
 #: Where localhost leads; a machine's own name often leads there too.
@@ -313,21 +313,3 @@ def find_name_server(
         if identification is None or isinstance(identification, (list, tuple)):
             raise
         return NameServerLocator(identification).getNS(host, port)
-
-
-def resolve_uri(uri: PyroURI, asker: Any = None) -> PyroURI:
-    """Return the address behind a PYRONAME one; fills `seams.resolve_name`.
-
-    Args:
-        asker: who asks, with an `identification` for a name server that wants one.
-
-    Raises:
-        NamingError: no name server answers, or it does not know the name.
-    """
-    identification = None if asker is None else asker.identification
-    ns = find_name_server(identification, uri.address or None, uri.port)
-    try:
-        found: PyroURI = ns.resolve(uri.objectID)
-        return found
-    finally:
-        ns._release()

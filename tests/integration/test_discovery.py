@@ -12,7 +12,7 @@ import pytest
 
 import gpyro
 from gpyro import hub, naming
-from gpyro._naming import locating
+from gpyro._naming import locating, resolving
 from gpyro._naming.asking import MAX_ANSWERS
 from gpyro._naming.broadcast import HEADER, NONCE_BYTES, Kind
 from gpyro.configuration import Settings
@@ -90,7 +90,7 @@ def test_name_address_finds_the_name_server_by_broadcast(settings: Settings) -> 
         settings.ns_bc_port = bc_port_of(one)
         ns = locate()
         ns.register("pump", URI)
-        assert locating.resolve_uri(gpyro.PyroURI("PYRONAME://pump")) == URI
+        assert resolving.resolve_uri(gpyro.PyroURI("PYRONAME://pump")) == URI
         ns._release()
 
 

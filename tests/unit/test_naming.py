@@ -13,7 +13,7 @@ import pytest
 
 import gpyro
 from gpyro import naming, seams
-from gpyro._naming import client, server
+from gpyro._naming import client, resolving, server
 from gpyro._naming.urifile import UriFile, read_uri_file
 from gpyro.configuration import Settings
 from gpyro.errors import (
@@ -562,3 +562,30 @@ def test_link_pipe_and_missing_file_are_not_read(tmp_path: Path) -> None:
     for name in ("link", "pipe", "missing", "."):
         with pytest.raises(NamingError, match="cannot be read"):
             read_uri_file(str(tmp_path / name))
+
+
+def test_name_server_that_had_the_last_name_is_asked_first_and_forgotten_when_it_is_away(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    searches: list[object] = []
+    find = naming.find_name_server
+
+    def count(*args: Any) -> naming.NameServerProxy:
+        searches.append(args)
+        return find(*args)
+
+    monkeypatch.setattr(resolving, "find_name_server", count)
+    address = gpyro.PyroURI("PYRONAME://:Default.x")
+    for _ in range(2):
+        with running_starter() as one:
+            assert one.ns is not None
+            one.ns.register("x", URI)
+            for _ in range(3):
+                assert resolving.resolve_uri(address) == URI
+            placed = gpyro.PyroURI(f"PYRONAME://localhost:{settings.ns_port}/:Default.x")
+            assert resolving.resolve_uri(placed) == URI
+            with pytest.raises(NamingError, match="name not found"):
+                resolving.resolve_uri(gpyro.PyroURI("PYRONAME://:Default.nope"))
+        # The first time, for the place that was given, and for the name that is not there.
+        assert len(searches) == 3
+        searches.clear()
