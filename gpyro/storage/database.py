@@ -165,7 +165,7 @@ def read_into(tree: NameTree, claim: Claim) -> tuple[dict[str, str], bytes]:
         claim.check_format(connection.execute("PRAGMA user_version").fetchone()[0])
         faults = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
         if faults != "ok":
-            raise ValueError(faults)
+            raise ValueError(" ".join(faults.split()))
         return _read_checked(connection, tree)
     except (sqlite3.Error, NamingError, ValueError, TypeError, AttributeError, OverflowError) as exc:
         raise storage_error(claim.path, f"it is damaged: {exc}", RESTORE) from exc

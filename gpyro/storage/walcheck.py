@@ -6,6 +6,7 @@ is wrong where the wrong frame had been on the disk already and has changed sinc
 would be lost. A transaction is written only when the one before it is on the disk, so:
 
     wrong frames in the last transaction that was begun     cut short; SQLite may drop them
+    the first of them would be right but for one bit        damaged: what was cut short lacks whole sectors
     wrong frames, and another transaction behind them       damaged
     a header that is wrong, with frames behind it           damaged: it is on the disk before the first frame is
 
@@ -45,6 +46,8 @@ class _Frame(NamedTuple):
     is_current: bool
     is_commit: bool
     is_right: bool
+    #: For the first that is not right.
+    is_one_bit_off: bool = False
 
 
 def count_frames(data: bytes) -> int:
@@ -69,6 +72,8 @@ def _count_whole(frames: list[_Frame]) -> int:
     rest = [frame for frame in frames[whole:] if frame.is_current]
     if _hold_several(rest):
         raise DamagedLog(f"frame {wrong + 1} of {len(frames)} is wrong, with later transactions behind it")
+    if wrong < len(frames) and frames[wrong].is_one_bit_off:
+        raise DamagedLog(f"a bit of frame {wrong + 1} of {len(frames)} is wrong")
     return whole
 
 
@@ -88,11 +93,13 @@ def _frames(data: bytes, order: str, page_size: int) -> Iterator[_Frame]:
         number, size, *rest = _FRAME.unpack_from(data, start)
         # Both salts of an earlier use are others; one that still fits tells of a frame that has changed.
         is_current = rest[0] == salts[0] or rest[1] == salts[1]
+        is_off = False
         if right:
             page = start + _FRAME.size
             sums = _add(order, data[page : page + page_size], _add(order, data[start : start + 8], sums))
             right = tuple(rest[:2]) == salts and number > 0 and sums == tuple(rest[2:])
-        yield _Frame(number, is_current, size > 0, right)
+            is_off = not right and _is_one_bit_off((*salts, *sums), rest, page_size // 8 + 1)
+        yield _Frame(number, is_current, size > 0, right, is_off)
 
 
 def _add(order: str, data: bytes, sums: tuple[int, ...]) -> tuple[int, int]:
@@ -102,3 +109,30 @@ def _add(order: str, data: bytes, sums: tuple[int, ...]) -> tuple[int, int]:
         first = (first + left + second) & WORD
         second = (second + right + first) & WORD
     return first, second
+
+
+def _is_one_bit_off(wanted: tuple[int, ...], found: list[int], steps: int) -> bool:
+    """Tell whether salts and sums would be those that are wanted if one bit of the frame were another.
+
+    A bit of a word that was added n steps before the end changes the sums by a multiple of numbers that depend
+    on n alone.
+    """
+    differing = [a ^ b for a, b in zip(wanted, found, strict=True)]
+    if sum(map(int.bit_count, differing)) == 1:
+        return True
+    if any(differing[:2]):
+        return False
+    first, second = ((b - a) & WORD for a, b in zip(wanted[2:], found[2:], strict=True))
+    sought = {(first, second), (-first & WORD, -second & WORD)}
+    of_left, of_right = (1, 1), (0, 1)
+    for _ in range(steps):
+        for one, other in (of_left, of_right):
+            if any((one << bit & WORD, other << bit & WORD) in sought for bit in range(32)):
+                return True
+        of_left, of_right = _step(*of_left), _step(*of_right)
+    return False
+
+
+def _step(first: int, second: int) -> tuple[int, int]:
+    first = (first + second) & WORD
+    return first, (second + first) & WORD
