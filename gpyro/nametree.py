@@ -42,7 +42,18 @@ from gpyro.names import (
     split_name,
 )
 
-__all__ = ["Change", "Changes", "Member", "NameTree", "Record", "Records", "SystemMeta", "check_page"]
+__all__ = [
+    "Change",
+    "Changes",
+    "Grave",
+    "Graves",
+    "Member",
+    "NameTree",
+    "Record",
+    "Records",
+    "SystemMeta",
+    "check_page",
+]
 
 DIGEST_MODULUS = 1 << 64
 
@@ -105,6 +116,34 @@ class Change(NamedTuple):
     def undone(self) -> Change:
         """Return the change back."""
         return Change(self.name, self.revision, self.after, self.before)
+
+
+class Grave(NamedTuple):
+    """A name was removed: in which revision, and what it was (revision and addresses) as the remover knew it."""
+
+    revision: int
+    covers: int
+    uris: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, change: Change) -> Grave:
+        """Return that of a change that removes something."""
+        assert change.before is not None
+        return cls(change.revision, change.before.revision, tuple(m.uri for m in change.before.members))
+
+    def holds(self, record: Record) -> bool:
+        """Tell whether it is this record that was removed.
+
+        A registration that was never acknowledged may have got another revision on the other side.
+        """
+        if record.revision <= self.covers:
+            return True
+        uris = {member.uri for member in record.members}
+        return bool(uris) and uris <= set(self.uris) and record.revision < self.revision
+
+
+#: By full name.
+Graves = dict[str, Grave]
 
 
 #: These have names because `list` is a method below.

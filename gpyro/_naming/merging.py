@@ -16,11 +16,9 @@ from collections.abc import Iterable, Mapping, Set
 from typing import Any, NamedTuple
 
 from gpyro.names import GROUP, LEASE, MAX_MEMBERS, OBJECT
-from gpyro.nametree import Change, Changes, Member, NameTree, Record
+from gpyro.nametree import Change, Changes, Grave, Member, NameTree, Record
 
 __all__ = [
-    "Grave",
-    "Graves",
     "Verdict",
     "decide",
     "differing",
@@ -30,33 +28,6 @@ __all__ = [
     "unpack_change",
     "without_lost_leases",
 ]
-
-
-class Grave(NamedTuple):
-    """A name was removed: in which revision, and what it was (revision and addresses) as the remover knew it."""
-
-    revision: int
-    covers: int
-    uris: tuple[str, ...] = ()
-
-    @classmethod
-    def of(cls, change: Change) -> Grave:
-        """Return that of a change that removes something."""
-        assert change.before is not None
-        return cls(change.revision, change.before.revision, tuple(m.uri for m in change.before.members))
-
-    def holds(self, record: Record) -> bool:
-        """Tell whether it is this record that was removed.
-
-        A registration that was never acknowledged may have got another revision on the other side.
-        """
-        if record.revision <= self.covers:
-            return True
-        uris = {member.uri for member in record.members}
-        return bool(uris) and uris <= set(self.uris) and record.revision < self.revision
-
-
-Graves = dict[str, Grave]
 
 
 class Verdict(NamedTuple):

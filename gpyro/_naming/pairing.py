@@ -29,13 +29,14 @@ from itertools import islice
 from typing import Any
 
 from gpyro import hub
-from gpyro._naming.merging import Grave, Graves, pack_change, replay, unpack_change
+from gpyro._naming.merging import pack_change, replay, unpack_change
 from gpyro._naming.retrying import was_made_before
 from gpyro._naming.synchronising import digests, synchronise
 from gpyro.errors import ConnectionClosedError, NamingError, ProtocolError, PyroError, ServerBusyError
 from gpyro.log import Log
-from gpyro.nametree import Changes, NameTree
+from gpyro.nametree import Changes, Grave, Graves, NameTree
 from gpyro.proxy import Proxy
+from gpyro.storage.base import KNOWN_TO_TWIN
 from gpyro.storage.tree import TreeStorage
 from gpyro.uri import PyroURI
 
@@ -66,6 +67,8 @@ SUMMARY_AT_ONCE = 20_000
 #: Most removals that are remembered for a twin that is away; the oldest are forgotten first, and such a name may
 #: come back with the twin.
 MAX_GRAVES = 100_000
+#: Revisions after which it is noted again how far the twin came.
+NOTE_AFTER = 20_000
 #: Conflicts of which the words are kept.
 MAX_CONFLICTS_TOLD = 20
 
@@ -106,9 +109,9 @@ class Pair:
         self.state = PairState.STARTING
         self.term = ""
         #: Of the tree of each: what was removed while the twin may not have known.
-        self.graves: Graves = {}
+        self.graves: Graves = storage.bury()
         #: The latest revision that both sides are known to have had.
-        self.base = int(storage.get_note("pair_base") or 0)
+        self.base = self._noted_base = int(storage.get_note(KNOWN_TO_TWIN) or 0)
         #: How often a change of state left a single copy, since the start.
         self.times_degraded = 0
         self.conflicts = 0
@@ -229,15 +232,15 @@ class Pair:
             Log.warn("NameServer", f"the pair: {exc}")
 
     def _keep_base(self) -> None:
-        """Note how far the twin came, for a later start."""
-        base = str(self.base)
-        hub.spawn_in(hub.current_state(), lambda: self._note("pair_base", base))
+        hub.spawn_in(hub.current_state(), self._note_base)
 
-    def _note(self, key: str, value: str) -> None:
+    def _note_base(self) -> None:
+        """Note how far the twin came, for a later start; what was removed until then need not be remembered."""
+        base = self._noted_base = self.base
         try:
-            self.storage.put_note(key, value)
+            self.storage.put_note(KNOWN_TO_TWIN, str(base))
         except PyroError as exc:
-            Log.warn("NameServer", f"could not note {key}: {exc}")
+            Log.warn("NameServer", f"could not note how far the twin came: {exc}")
 
     def _lose(self, term: str, reason: str) -> None:
         """The twin did not answer within this term."""
@@ -412,7 +415,7 @@ class Pair:
         self._queue.clear()
         self.base = self._sent = self._confirmed = revision
         self._become(PairState.LEADING)
-        self._note("pair_base", str(revision))
+        self._note_base()
 
     def _beat(self) -> None:
         """Tell the follower that we are there, and let it compare."""
@@ -446,6 +449,8 @@ class Pair:
         if term == self.term and self.state is PairState.LEADING:
             self.base = self._confirmed = changes[-1].revision
             self._notify(self._changed)
+            if self.base - self._noted_base > NOTE_AFTER:
+                self._note_base()
 
     def on_change(self, term: str, method: str, args: list[Any], options: dict[str, Any]) -> Any:
         """The follower hands on a change that it was asked for."""

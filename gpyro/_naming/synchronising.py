@@ -11,8 +11,6 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from gpyro import hub
 from gpyro._naming.merging import (
-    Grave,
-    Graves,
     decide,
     differing,
     pack_change,
@@ -23,7 +21,7 @@ from gpyro._naming.merging import (
 from gpyro.errors import ProtocolError
 from gpyro.log import Log
 from gpyro.names import LEASE
-from gpyro.nametree import NameTree, Record
+from gpyro.nametree import Grave, Graves, NameTree, Record
 
 if TYPE_CHECKING:
     from gpyro._naming.pairing import Pair

@@ -27,8 +27,10 @@ from gpyro.nametree import Changes, Member, Record, Records, SystemMeta
 
 S = TypeVar("S", bound="NameStorage")
 
-__all__ = ["Listener", "NameStorage", "objects_in"]
+__all__ = ["KNOWN_TO_TWIN", "Listener", "NameStorage", "objects_in"]
 
+#: The note up to which revision a twin knows everything, so that its graves are of no use any more.
+KNOWN_TO_TWIN = "pair_base"
 #: Called with what was changed, in order, once it lasts; from any thread, and never to wait there.
 Listener = Callable[[Changes], object]
 

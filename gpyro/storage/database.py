@@ -2,6 +2,7 @@
 
     names   one row for each object, group and lease; the first address in columns of its own, others packed
     notes   texts of the server's own
+    graves  what was removed while a twin may not have known, see `gpyro.nametree.Grave`; empty without a twin
     state   one row: revision and digest of the tree after the last transaction, and a seal over both, the notes
             and the root's time
 
@@ -22,7 +23,8 @@ from ormsgpack import packb, unpackb
 
 from gpyro.errors import NamingError, StorageError
 from gpyro.names import ROOT
-from gpyro.nametree import Changes, Member, NameTree, Record
+from gpyro.nametree import Changes, Grave, Graves, Member, NameTree, Record
+from gpyro.storage.base import KNOWN_TO_TWIN
 from gpyro.storage.claim import APPLICATION_ID, FORMAT, RESTORE, Claim, storage_error
 from gpyro.storage.journal import NotKept
 
@@ -33,6 +35,7 @@ CREATE TABLE names (
     name PRIMARY KEY NOT NULL, kind, revision, created, owner, uri, lease, others, meta, seconds
 ) WITHOUT ROWID;
 CREATE TABLE notes (key PRIMARY KEY NOT NULL, value) WITHOUT ROWID;
+CREATE TABLE graves (name PRIMARY KEY NOT NULL, revision, covers, uris) WITHOUT ROWID;
 CREATE TABLE state (id INTEGER PRIMARY KEY CHECK (id = 1), revision, digest, seal);
 """
 #: From a format to the next one: {1: function(connection)} would lead to 2. There is but one so far.
@@ -80,6 +83,8 @@ class Entry(NamedTuple):
     note: tuple[str, str] | None = None
     #: What the note was before.
     note_before: str | None = None
+    #: Remember what is removed.
+    buries: bool = False
 
 
 # -- rows ----------------------------------------------------------------------------------------------------
@@ -148,8 +153,16 @@ def fill_new(path: str, created: float) -> None:
         connection.close()
 
 
-def read_into(tree: NameTree, claim: Claim) -> tuple[dict[str, str], bytes]:
-    """Fill an empty tree from a file, checking all of it; return the notes and the seal.
+class Contents(NamedTuple):
+    """What is in a file beside the names."""
+
+    notes: dict[str, str]
+    graves: Graves
+    seal: bytes
+
+
+def read_into(tree: NameTree, claim: Claim) -> Contents:
+    """Fill an empty tree from a file, checking all of it; return what else is in it.
 
     Nothing of the file and its log is changed, not even by SQLite: the file is open for reading alone, so the
     log cannot be emptied into it. A log without whole transactions is not opened at all; SQLite would remove it.
@@ -173,14 +186,16 @@ def read_into(tree: NameTree, claim: Claim) -> tuple[dict[str, str], bytes]:
         connection.close()
 
 
-def _read_checked(connection: sqlite3.Connection, tree: NameTree) -> tuple[dict[str, str], bytes]:
+def _read_checked(connection: sqlite3.Connection, tree: NameTree) -> Contents:
     revision, digest, seal = connection.execute("SELECT revision, digest, seal FROM state").fetchone()
     tree.load(_records(connection.execute(f"SELECT {COLUMNS} FROM names")), revision)
     notes: dict[str, str] = dict(connection.execute("SELECT key, value FROM notes").fetchall())
     stand = stand_of(tree)
     if stand.digest.to_bytes(8, "big") != digest or stand.seal(notes) != seal:
         raise ValueError("its names are not those that were written")
-    return notes, seal
+    rows = connection.execute("SELECT name, revision, covers, uris FROM graves ORDER BY revision")
+    graves = {name: Grave(revision, covers, tuple(unpackb(uris))) for name, revision, covers, uris in rows}
+    return Contents(notes, graves, seal)
 
 
 # -- writing -------------------------------------------------------------------------------------------------
@@ -250,8 +265,13 @@ class Writer:
         try:
             self._connection.execute("BEGIN IMMEDIATE")
             self._write_rows(after)
+            for entry in entries:
+                if entry.buries:
+                    self._write_graves(entry.changes)
             for key in notes.keys() - self._notes.keys() | {e.note[0] for e in entries if e.note is not None}:
                 self._connection.execute("INSERT OR REPLACE INTO notes VALUES (?, ?)", (key, notes[key]))
+                if key == KNOWN_TO_TWIN:
+                    self._connection.execute("DELETE FROM graves WHERE revision <= ?", (int(notes[key]),))
             self._connection.execute("UPDATE state SET revision = ?, digest = ?, seal = ?", state)
             self._connection.execute("COMMIT")
         except sqlite3.Error as exc:
@@ -269,6 +289,16 @@ class Writer:
             self._connection.execute(
                 f"DELETE FROM names WHERE name IN ({marks})", [name for (name,) in names]
             )  # fmt: skip
+
+    def _write_graves(self, changes: Changes) -> None:
+        execute = self._connection.execute
+        for change in changes:
+            if change.after is not None:
+                execute("DELETE FROM graves WHERE name = ?", (change.name,))
+            elif change.before is not None:
+                grave = Grave.of(change)
+                fields = (change.name, grave.revision, grave.covers, packb(grave.uris))
+                execute("INSERT OR REPLACE INTO graves VALUES (?,?,?,?)", fields)
 
     def _give_up(self, exc: sqlite3.Error) -> None:
         failure = _failed(self._path, exc)

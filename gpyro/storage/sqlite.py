@@ -51,7 +51,7 @@ class SqliteStorage(TreeStorage):
         make_file(self.path, lambda new: fill_new(new, root_created))
         self._claim = Claim(self.path)
         try:
-            self._notes, seal = read_into(self._open_tree, self._claim)
+            self._notes, self._graves, seal = read_into(self._open_tree, self._claim)
             self._journal: Journal[Entry] = Journal(
                 self._lock, partial(Writer, self.path, self._notes, seal, self._claim.release),
                 self._note_lasting, self._undo,
@@ -89,7 +89,7 @@ class SqliteStorage(TreeStorage):
         self._journal.check()
 
     def _keep(self, changes: Changes) -> Round[Entry]:
-        pending = self._journal.put(Entry(changes, self._stand()))
+        pending = self._journal.put(Entry(changes, self._stand(), buries=self._buries))
         for change in changes:
             self._unsettled[change.name] = pending
         return pending
@@ -108,7 +108,7 @@ class SqliteStorage(TreeStorage):
     # -- in the journal's thread, with the lock held ---------------------------------------------------------
 
     def _note_lasting(self, batch: Round[Entry]) -> None:
-        for changes, _, note, _ in batch.entries:
+        for changes, _, note, *_ in batch.entries:
             names = [change.name for change in changes] if note is None else [note_name(note[0])]
             for name in names:
                 if self._unsettled.get(name) is batch:
@@ -121,7 +121,7 @@ class SqliteStorage(TreeStorage):
         """Take back all that does not last, the last change first."""
         self._unsettled.clear()
         tree = self._open_tree
-        for changes, _, note, before in reversed(entries):
+        for changes, _, note, before, _ in reversed(entries):
             for change in reversed(changes):
                 tree.apply(change.undone())
             if note is not None and before is None:

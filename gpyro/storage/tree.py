@@ -9,7 +9,7 @@ from typing import Protocol, TypeVar
 from gpyro import hub
 from gpyro.errors import NamingError
 from gpyro.names import FlatListing, Listing, Names
-from gpyro.nametree import Changes, Member, NameTree, Record, Records
+from gpyro.nametree import Changes, Graves, Member, NameTree, Record, Records
 from gpyro.storage.base import Listener, NameStorage, objects_in
 
 T = TypeVar("T")
@@ -50,6 +50,8 @@ class TreeStorage(NameStorage):
         #: Called without the lock after each change, with its revision; may wait, until a twin has it too.
         self.confirm: Callable[[int], object] | None = None
         self._notes: dict[str, str] = {}
+        self._graves: Graves = {}
+        self._buries = False
         #: Names (and notes) whose change does not last yet.
         self._unsettled: dict[str, Pending] = {}
 
@@ -143,6 +145,12 @@ class TreeStorage(NameStorage):
                 if error is not None:
                     raise error
                 return answer
+
+    def bury(self) -> Graves:
+        """Remember from now on what is removed, for a twin that is away; return what was remembered before."""
+        self._buries = True
+        graves, self._graves = self._graves, {}
+        return graves
 
     # -- notes -----------------------------------------------------------------------------------------------
 

@@ -116,6 +116,23 @@ def test_parted_servers_go_on_alone_and_agree_again(tmp_path: Path) -> None:
     to_second.close()
 
 
+def test_name_that_was_removed_while_the_twin_was_away_stays_removed_after_a_crash(tmp_path: Path) -> None:
+    with PairOfServers(tmp_path, persistent=True) as pair:
+        proxy = pair.proxy(1)
+        for name in ("kept", "removed"):
+            proxy.register(name, f"PYRO://127.0.0.1:1/{name}")
+        pair.kill(0)
+        wait_for(lambda: pair.status(1)["state"] == "degraded, single copy", "alone")
+        proxy.unregister("removed")
+        pair.kill(1)
+        pair.start(1)
+        pair.start(0)
+        pair.wait_paired()
+        for side in (0, 1):
+            assert pair.proxy(side).list() == [("kept", 1)]
+        proxy._release()
+
+
 def test_frozen_secondary_holds_a_registration_up_for_a_moment_only(pair: PairOfServers) -> None:
     program = pair.programs[1]
     assert program is not None

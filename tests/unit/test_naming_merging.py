@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 
 from gpyro._naming.guard import Guard
 from gpyro._naming.merging import (
-    Grave,
     Verdict,
     decide,
     differing,
@@ -25,7 +24,7 @@ from gpyro._naming.synchronising import digests, synchronise
 from gpyro._naming.twin import TwinObject
 from gpyro.errors import NamingError, ProtocolError
 from gpyro.names import GROUP, LEASE, OBJECT
-from gpyro.nametree import Member, NameTree, Record
+from gpyro.nametree import Grave, Member, NameTree, Record
 from gpyro.storage.memory import MemoryStorage
 from gpyro.uri import PyroURI
 

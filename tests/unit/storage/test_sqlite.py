@@ -18,7 +18,7 @@ from gpyro.errors import NamingError, StorageError
 from gpyro.names import GROUP, MAX_NAMES, OBJECT
 from gpyro.nametree import Change, Member, Record
 from gpyro.storage import database
-from gpyro.storage.base import NameStorage
+from gpyro.storage.base import KNOWN_TO_TWIN, NameStorage
 from gpyro.storage.database import Entry, Writer, stand_of
 from gpyro.storage.journal import NotKept
 from gpyro.storage.memory import MemoryStorage
@@ -533,3 +533,32 @@ def test_places_that_cannot_be_used_are_refused(path: str, monkeypatch: pytest.M
         SqliteStorage(path)
     with pytest.raises(StorageError, match=r"cannot be made: .*; see that this user may write there"):
         SqliteStorage(f"{path}.away/names.sqlite")
+
+
+def test_what_was_removed_is_remembered_until_the_twin_knows_it(tmp_path: Path) -> None:
+    path = str(tmp_path / "names.sqlite")
+    with SqliteStorage(path) as storage:
+        assert storage.bury() == {}
+        storage.register(":x", "PYRO://127.0.0.1:1/x", created=1.0)
+        storage.register(":y", "PYRO://127.0.0.1:1/y", created=1.0)
+        storage.unregister(":x")
+        covered = storage.revision
+        storage.unregister(":y")
+        storage.register(":y", "PYRO://127.0.0.1:1/z", created=1.0)
+        storage.unregister(":y")
+    with SqliteStorage(path) as storage:
+        graves = storage.bury()
+        assert list(graves) == [":x", ":y"]
+        assert graves[":x"].uris == ("PYRO://127.0.0.1:1/x",)
+        storage.put_note(KNOWN_TO_TWIN, str(covered))
+    with SqliteStorage(path) as storage:
+        assert list(storage.bury()) == [":y"]
+
+
+def test_nothing_is_remembered_of_what_was_removed_without_a_twin(tmp_path: Path) -> None:
+    path = str(tmp_path / "names.sqlite")
+    with SqliteStorage(path) as storage:
+        storage.register(":x", "PYRO://127.0.0.1:1/x", created=1.0)
+        storage.unregister(":x")
+    with SqliteStorage(path) as storage:
+        assert storage.bury() == {}
