@@ -15,17 +15,21 @@ from __future__ import annotations
 
 from gpyro import seams
 from gpyro._naming.client import NameServerLocator, NameServerProxy, find_name_server, resolve_uri
+from gpyro._naming.following import NameWatch
 from gpyro._naming.rights import Rights, parse_rights
 from gpyro._naming.server import NAMESERVER_NAME, NameServer
 from gpyro._naming.starter import NameServerStarter, as_identifications
+from gpyro._naming.watching import NameEvent
 from gpyro.util import run_command
 
 __all__ = [
     "NAMESERVER_NAME",
+    "NameEvent",
     "NameServer",
     "NameServerLocator",
     "NameServerProxy",
     "NameServerStarter",
+    "NameWatch",
     "Rights",
     "as_identifications",
     "find_name_server",

@@ -155,8 +155,8 @@ def test_private_names_of_the_name_server_are_not_callable(ns: naming.NameServer
     from gpyro.objects import build_table
 
     assert sorted(build_table(ns).methods) == [
-        "createGroup", "deleteGroup", "flatlist", "fullName", "getMeta", "get_system_meta", "list", "ping",
-        "register", "resolve", "resolve_many", "setMeta", "shutdown", "unregister",
+        "changes", "createGroup", "deleteGroup", "details", "flatlist", "fullName", "getMeta", "get_system_meta",
+        "list", "ping", "register", "resolve", "resolve_many", "setMeta", "shutdown", "status", "unregister",
     ]  # fmt: skip
     with pytest.raises(AttributeError):
         build_table(ns).read("_storage")
