@@ -475,6 +475,10 @@ class Daemon:
         """
         self._service.shutdown(disconnect)
 
+    def is_ending(self) -> bool:
+        """Tell whether it ends or has ended; a method that waits looks here now and then, and returns soon."""
+        return self._service.wants_to_end()
+
     def __enter__(self) -> Daemon:
         return self
 

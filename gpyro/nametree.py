@@ -316,6 +316,10 @@ class NameTree:
         record = self._records.get(name)
         return None if record is None else record.kind
 
+    def count_groups(self) -> int:
+        """Return how many groups there are, without the root."""
+        return len(self._children) - 1
+
     def leases(self) -> Records:
         """Return the records of all leases."""
         return list(self._leases.values())

@@ -19,6 +19,7 @@ from __future__ import annotations
 from gpyro import seams
 from gpyro._naming.broadcast import BCReqValidator, BroadcastServer
 from gpyro._naming.client import NameServerProxy
+from gpyro._naming.following import NameWatch
 from gpyro._naming.locating import NameServerLocator, find_name_server
 from gpyro._naming.persistent import PersistentNameServer
 from gpyro._naming.plugins import load_guards
@@ -26,16 +27,19 @@ from gpyro._naming.resolving import resolve_uri
 from gpyro._naming.rights import Rights, parse_rights
 from gpyro._naming.server import NAMESERVER_NAME, NameServer
 from gpyro._naming.starter import NameServerStarter, as_identifications
+from gpyro._naming.watching import NameEvent
 from gpyro.util import run_command
 
 __all__ = [
     "NAMESERVER_NAME",
     "BCReqValidator",
     "BroadcastServer",
+    "NameEvent",
     "NameServer",
     "NameServerLocator",
     "NameServerProxy",
     "NameServerStarter",
+    "NameWatch",
     "PersistentNameServer",
     "Rights",
     "as_identifications",

@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from gpyro._naming.following import NameWatch
+from gpyro._naming.reporting import Details
 from gpyro._naming.routing import Route
 from gpyro._naming.server import MAX_AT_ONCE, check_address, check_list
+from gpyro._naming.watching import EventRows
 from gpyro.configuration import Settings, config
-from gpyro.names import Listing, expand_name
+from gpyro.names import ROOT, Listing, expand_name
 from gpyro.nametree import SystemMeta
 from gpyro.proxy import Proxy, RemoteMethod
 from gpyro.uri import PyroURI
@@ -177,6 +180,37 @@ class NameServerProxy(Proxy):
     def fullName(self, name: str) -> str:
         """Return the name with this process's default group in front if it is relative; nothing is asked."""
         return expand_name(name, config.ns_defaultgroup)
+
+    # -- watching, details, status
+
+    def watch(self, group: str = ROOT) -> NameWatch:
+        """Return an iterator of what happens at or under a group from now on, as `NameEvent`s.
+
+            with ns.watch(":Plant") as events:
+                for event in events:
+                    print(event.kind, event.name, event.uris)
+
+        It goes on for ever, also past restarts of the server: where events are lost there is one "reset", after
+        which whoever keeps a list makes it anew. It uses a connection of its own, and `close` ends it.
+
+        Raises:
+            AccessDeniedError: the group may not be looked up. ProtocolError: no server answers.
+        """
+        return NameWatch(self, self.fullName(group))
+
+    def changes(
+        self, group: str = ROOT, cursor: str | None = None, seconds: float = 0.0
+    ) -> tuple[str, EventRows]:
+        """Return the next cursor, and what happened since one; see `NameServer.changes`, and `watch`."""
+        return self._ask("changes", self.fullName(group), cursor, seconds)  # type: ignore[no-any-return]
+
+    def details(self, name: str) -> Details:
+        """Return all that is known of an object or group; see `NameServer.details`."""
+        return self._ask("details", self.fullName(name))  # type: ignore[no-any-return]
+
+    def status(self) -> dict[str, Any]:
+        """Return what can be told of the name server as a whole; see `NameServer.status`."""
+        return self._ask("status")  # type: ignore[no-any-return]
 
     # -- the server itself
 

@@ -7,7 +7,8 @@
 The nearest group with rules decides, on the way up from the name itself to the root `:`; what it does not grant
 is denied, whatever groups further up grant. Callers are known by their principals, as in `gpyro.access`.
 
-    lookup    resolve, list, getMeta, get_system_meta; flatlist and list show what may be looked up
+    lookup    resolve, list, getMeta, get_system_meta, details, changes, search; status, if in the root; what
+              shows several names leaves out those that may not be looked up
     register  register, createGroup
     remove    unregister
     admin     all of these, setMeta and deleteGroup; shutdown, if in the root

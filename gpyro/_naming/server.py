@@ -10,14 +10,16 @@ from typing import Any
 from gpyro._naming.guard import Guard, owner_of_call
 from gpyro._naming.meta import decode_meta, encode_meta
 from gpyro._naming.pairing import Pair
+from gpyro._naming.reporting import Details, Report, details_of, storage_report
 from gpyro._naming.rights import ADMIN, LOOKUP, REGISTER, REMOVE, GroupRights, Rights
 from gpyro._naming.twin import PairStorage, TwinObject
+from gpyro._naming.watching import EventLog, EventRows
 from gpyro.configuration import config
 from gpyro.context import current_call
 from gpyro.errors import NamingError, URIError
 from gpyro.names import OBJECT, ROOT, Listing, expand_name, naming_error, split_name
 from gpyro.nametree import Member, Record, SystemMeta, check_page
-from gpyro.objects import ObjBase
+from gpyro.objects import ObjBase, cancellable
 from gpyro.storage.base import NameStorage
 from gpyro.storage.memory import MemoryStorage
 from gpyro.uri import PyroURI
@@ -86,6 +88,11 @@ class NameServer(ObjBase):
         self._on_shutdown = on_shutdown
         self._guard = Guard(rights)
         self._pair: Pair | None = None
+        self._began = time.monotonic()
+        self._log = EventLog(self._is_ending)
+        self._storage.listen(self._log.note_changes)
+        #: What `status` asks; other parts of the server add their own.
+        self._reports: list[Report] = [self._own_report]
         for group in (OWN_GROUP, config.ns_defaultgroup):
             self._ensure_group(group)
 
@@ -293,6 +300,75 @@ class NameServer(ObjBase):
         if self._pair is None:
             raise NamingError("cannot resync: this name server has no twin; start a pair with -1 and -2")
         self._pair.resync()
+
+    # -- watching, details, status ---------------------------------------------------------------------------
+
+    @cancellable
+    def changes(
+        self, group: str = ROOT, cursor: str | None = None, seconds: float = 0.0
+    ) -> tuple[str, EventRows]:
+        """Return what happened at or under a group since a cursor; wait for it where it is nothing yet.
+
+        What the caller may not look up is left out. The group need not be there.
+
+        Args:
+            cursor: what the last call returned; None begins now, and returns at once.
+            seconds: how long to wait at most, and never longer than 60; 0 only looks.
+
+        Returns:
+            The next cursor, and (kind, full name, addresses as text, time) of each event, see `NameEvent`. No
+            events when the time is over or the server ends; at most 1,000, the rest comes with the next call.
+
+        Raises:
+            ServerBusyError: too many wait already. ValueError: this can be no cursor or time.
+        """
+        full_name = self.fullName(group)
+        self._guard.require(LOOKUP, full_name)
+        cursor, events = self._log.changes(full_name, cursor, seconds, self._guard.sight())
+        return cursor, [(kind, name, [*uris], when) for kind, name, uris, when in events]
+
+    def details(self, name: str) -> Details:
+        """Return all that is known of an object or group.
+
+        Returns:
+            name: the full one; kind: "object" or "group"; uris: the addresses as text; members: uri, owner,
+            created, leased and stale of each of them; created: seconds since 1970; owner; revision; meta: the
+            user's.
+
+        Raises:
+            NamingError: there is no such name.
+        """
+        full_name = self.fullName(name)
+        self._guard.require(LOOKUP, full_name)
+        return details_of(self._storage.record(full_name), self._is_stale)
+
+    def status(self) -> dict[str, Any]:
+        """Return what can be told of the name server as a whole; needs the right to look up the root.
+
+        Returns:
+            version, uri, uptime_seconds; names, groups, leases and stale_leases are numbers; revision and digest
+            are equal in two servers that know the same; storage, pair, watchers; and what other parts add.
+        """
+        self._guard.require(LOOKUP, ROOT)
+        return {key: value for report in self._reports for key, value in report().items()}
+
+    def _own_report(self) -> dict[str, Any]:
+        daemon = self.getDaemon()
+        return {
+            **storage_report(self._storage if self._pair is None else self._pair.storage, self._is_stale),
+            "uri": None if daemon is None else str(daemon.uri_of(self)),
+            "uptime_seconds": time.monotonic() - self._began,
+            "watchers": self._log.watchers,
+            "pair": self.pair_status(),
+        }
+
+    def _is_stale(self, lease: str) -> bool:
+        """Tell whether the holder of a lease has not been heard of for a while; nobody looks after them here."""
+        return False
+
+    def _is_ending(self) -> bool:
+        daemon = self.getDaemon()
+        return daemon is not None and daemon.is_ending()
 
     # -- the server itself -----------------------------------------------------------------------------------
 
