@@ -565,7 +565,7 @@ class Pair:
 
     def _put_in_place(self, packed: list[Any]) -> None:
         changes = [unpack_change(one) for one in packed]
-        self.storage.amend(lambda tree: replay(tree, changes), confirm=False)
+        self.storage.adopt(lambda tree: replay(tree, changes))
 
     # -- both ------------------------------------------------------------------------------------------------
 

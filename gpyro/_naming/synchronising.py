@@ -107,7 +107,7 @@ def _merge(
     leases = (leases - {n for n, r, _ in wanted if r is None}) | {n for n, r, _ in wanted if r and r.kind == LEASE}
     for some in _in_pieces(_in_order(wanted)):
         kept = [_checked(one, leases) for one in some]
-        pair.storage.amend(partial(put_all, wanted=kept), confirm=False)
+        pair.storage.adopt(partial(put_all, wanted=kept))
     return conflicts
 
 

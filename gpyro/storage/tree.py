@@ -66,17 +66,30 @@ class TreeStorage(NameStorage):
 
     # -- changing --------------------------------------------------------------------------------------------
 
-    def amend(self, plan: Callable[[NameTree], Changes], *, confirm: bool = True) -> Changes:
+    def amend(self, plan: Callable[[NameTree], Changes]) -> Changes:
         """Put what a plan returns in place, and return when it lasts.
 
         Args:
             plan: gets the tree, changes nothing, and returns the changes; all of them are kept, or none. It is
                 called with the lock held, so it must not wait; and again, if it found nothing to do or raised
                 because of changes that were undone.
-            confirm: have `confirm` called afterwards.
 
         Raises:
             StorageError: they could not be made to last, and are undone. Whatever the plan raises.
+        """
+        changes = self.adopt(lambda tree: tree.apply_all(plan(tree)))
+        if changes and self.confirm is not None:
+            self.confirm(changes[-1].revision)
+        return changes
+
+    def adopt(self, put: Callable[[NameTree], Changes]) -> Changes:
+        """Have a function put changes in place, and return when they last; `confirm` is not called.
+
+        Args:
+            put: as the plan of `amend`, but its changes are in place when it returns them.
+
+        Raises:
+            StorageError: they could not be made to last, and are undone. Whatever the function raises.
         """
         while True:
             error: NamingError | None = None
@@ -85,7 +98,7 @@ class TreeStorage(NameStorage):
                 tree = self._open_tree
                 self._check_open()
                 try:
-                    changes = tree.apply_all(plan(tree))
+                    changes = put(tree)
                 except NamingError as exc:
                     error = exc
                 pending = self._keep(changes) if changes else self._newest()
@@ -96,8 +109,6 @@ class TreeStorage(NameStorage):
             if error is not None:
                 raise error
             break
-        if confirm and changes and self.confirm is not None:
-            self.confirm(changes[-1].revision)
         return changes
 
     def _check_open(self) -> None:
