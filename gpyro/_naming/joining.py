@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from gpyro import hub
 from gpyro._naming.pairing import PRIMARY, SECONDARY, TWIN_ID, Pair, PairState
+from gpyro._naming.primary import Primary
+from gpyro._naming.secondary import Secondary
 from gpyro._naming.server import NAMESERVER_NAME, NameServer
 from gpyro.configuration import config
 from gpyro.daemon import Daemon
@@ -69,7 +71,8 @@ class PairedServer:
         self._ns = ns
         self._identification = identification
         ours = PyroURI(self.uri.address, TWIN_ID, self.uri.port, self.uri.protocol)
-        self.pair = Pair(storage, number, there, ours, self._reach, bool(place))
+        side = Primary if number == PRIMARY else Secondary
+        self.pair: Pair = side(storage, there, ours, self._reach, bool(place))
         self.pair.on_settled = self._name_both
         daemon.connect(ns._join(self.pair))
 

@@ -20,19 +20,16 @@ All times are monotonic.
 from __future__ import annotations
 
 import enum
-import secrets
 import time
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from itertools import islice
 from typing import Any
 
 from gpyro import hub
-from gpyro._naming.merging import pack_change, replay, unpack_change
 from gpyro._naming.retrying import was_made_before
-from gpyro._naming.synchronising import digests, synchronise
-from gpyro.errors import ConnectionClosedError, NamingError, ProtocolError, PyroError, ServerBusyError
+from gpyro.errors import NamingError, ProtocolError, PyroError, ServerBusyError
 from gpyro.log import Log
 from gpyro.nametree import Changes, Grave, Graves, NameTree
 from gpyro.proxy import Proxy
@@ -62,13 +59,9 @@ SILENCE_SECONDS = 0.75
 START_SECONDS = 2.0
 #: Seconds that a change waits for the copies to be equal.
 GATE_SECONDS = 3.0
-#: Names that travel at once while copies are compared: an answer of about a MB.
-SUMMARY_AT_ONCE = 20_000
 #: Most removals that are remembered for a twin that is away; the oldest are forgotten first, and such a name may
 #: come back with the twin.
 MAX_GRAVES = 100_000
-#: Revisions after which it is noted again how far the twin came.
-NOTE_AFTER = 20_000
 #: Conflicts of which the words are kept.
 MAX_CONFLICTS_TOLD = 20
 
@@ -84,12 +77,11 @@ class PairState(enum.Enum):
     ENDED = "ended"
 
 
-class Pair:
-    """One side of a pair.
+class Pair(ABC):
+    """One side of a pair: `primary.Primary` or `secondary.Secondary`.
 
     Args:
         storage: the names of this side.
-        role: PRIMARY or SECONDARY.
         twin: where the other one is; None waits until it says so.
         address: our own TWIN_ID object's, for the other side.
         connect: returns a proxy for an address, ready to log in.
@@ -99,12 +91,14 @@ class Pair:
     Errors: whatever keeps the twin from answering is told in the log and in the state, never raised.
     """
 
+    #: PRIMARY or SECONDARY.
+    role: int
+
     def __init__(
-        self, storage: TreeStorage, role: int, twin: PyroURI | None, address: PyroURI,
+        self, storage: TreeStorage, twin: PyroURI | None, address: PyroURI,
         connect: Callable[[PyroURI], Proxy], is_fixed: bool = False,
     ) -> None:  # fmt: skip
         self.storage = storage
-        self.role = role
         self.address = address
         self.state = PairState.STARTING
         self.term = ""
@@ -127,22 +121,16 @@ class Pair:
         self._hub: hub.HubState | None = None
         self._changed = hub.Signal()
         self._wake = hub.Signal()
-        self._queue: deque[Changes] = deque()
-        self._queued = hub.Signal()
         self._lock = hub.NativeLock()
         self._working_now = 0
         self._heard = self._since = time.monotonic()
-        self._sent = self._confirmed = 0
-        self._summary: list[tuple[str, int]] = []
         self._ready = False
         self._reason = "not yet contacted"
         storage.inspect(self._set_parity)
         storage.listen(self._on_changes)
-        storage.confirm = self.confirm
 
     def __repr__(self) -> str:
-        role = "primary" if self.role == PRIMARY else "secondary"
-        return f"<Pair {role}, {self.state.value}, twin {self._twin or 'unknown'}, base {self.base}>"
+        return f"<{type(self).__name__}, {self.state.value}, twin {self._twin or 'unknown'}, base {self.base}>"
 
     def _set_parity(self, tree: NameTree) -> None:
         tree.parity = self.role - 1
@@ -185,10 +173,12 @@ class Pair:
     def start(self) -> None:
         """Begin to look for the twin; from the thread whose hub serves the name server."""
         self._hub = hub.current_state()
-        run = self._lead_loop if self.role == PRIMARY else self._follow_loop
-        hub.spawn_in(self._hub, run)
-        if self.role == PRIMARY:
-            hub.spawn_in(self._hub, self._send_loop)
+        for loop in self._loops():
+            hub.spawn_in(self._hub, loop)
+
+    @abstractmethod
+    def _loops(self) -> list[Callable[[], object]]:
+        """Return what runs in greenlets of their own until the end."""
 
     def end(self) -> None:
         """Stop; the twin notices at once."""
@@ -242,11 +232,14 @@ class Pair:
         except PyroError as exc:
             Log.warn("NameServer", f"could not note how far the twin came: {exc}")
 
+    def _stay_single(self, reason: str) -> None:
+        if self.state is PairState.STARTING:
+            self._become(PairState.SINGLE, reason)
+
     def _lose(self, term: str, reason: str) -> None:
         """The twin did not answer within this term."""
         if term == self.term and self.state in (PairState.LEADING, PairState.FOLLOWING, PairState.SYNCING):
             self.term = ""
-            self._queue.clear()
             self._become(PairState.SINGLE, reason)
 
     def _let_go(self) -> None:
@@ -286,26 +279,25 @@ class Pair:
             self._wait_open(deadline)
             term = self.term
             try:
-                if self.state is PairState.FOLLOWING:
-                    return self._ask_leader(term, method, args, options)
-                with self._working() as may:
-                    if may:
-                        return getattr(self.storage, method)(*args, **options)
+                is_made, answer = self._make(term, method, args, options)
+                if is_made:
+                    return answer
             except NamingError as exc:
                 if unsure and self._was_made(method, exc, args):
                     return []
                 raise
             except ProtocolError as exc:
                 unsure = True
-                self._lose(term, f"the primary did not take a change: {exc}")
-                if not isinstance(exc, ConnectionClosedError):
-                    # It is there, so it will compare with us; nothing is decided here meanwhile.
-                    self._wait_sync()
+                self._note_refusal(term, exc)
 
-    def _wait_sync(self) -> None:
-        until = time.monotonic() + SILENCE_SECONDS
-        while self.state is PairState.SINGLE and time.monotonic() < until:
-            self._wait_changed(LOOK_SECONDS)
+    def _make(self, term: str, method: str, args: tuple[Any, ...], options: dict[str, Any]) -> tuple[bool, Any]:
+        """Make a change here, if this side decides; return whether it did, and what came of it."""
+        with self._working() as may:
+            return may, getattr(self.storage, method)(*args, **options) if may else None
+
+    def _note_refusal(self, term: str, exc: ProtocolError) -> None:
+        """The twin did not make a change that it was handed."""
+        self._lose(term, f"the twin did not take a change: {exc}")
 
     def _wait_open(self, deadline: float) -> None:
         while self.state in (PairState.STARTING, PairState.SYNCING):
@@ -316,10 +308,6 @@ class Pair:
             self._wait_changed(LOOK_SECONDS)
         if self.state is PairState.ENDED:
             raise ServerBusyError("this name server ends; try its twin")
-
-    def _ask_leader(self, term: str, method: str, args: tuple[Any, ...], options: dict[str, Any]) -> Any:
-        proxy = self.twin_proxy(TAKE_SECONDS + ANSWER_SECONDS)
-        return proxy.change(term, method, list(args), options)
 
     def _was_made(self, method: str, error: NamingError, args: tuple[Any, ...]) -> bool:
         uri = args[1] if len(args) > 1 else None
@@ -358,214 +346,11 @@ class Pair:
                 self.graves[change.name] = Grave.of(change)
         while len(self.graves) > MAX_GRAVES:
             del self.graves[next(iter(self.graves))]
-        if self.state is PairState.LEADING:
-            self._queue.append(changes)
-            self._notify(self._queued)
 
     def forget_graves_of(self, names: Iterable[str]) -> None:
         """What went with a lease that was not renewed here must not go where it was renewed."""
         for name in names:
             self.graves.pop(name, None)
-
-    def confirm(self, revision: int) -> None:
-        """Wait until the twin has this revision too, or is lost."""
-        deadline = time.monotonic() + GATE_SECONDS
-        while self.state is PairState.LEADING and self._confirmed < revision and time.monotonic() < deadline:
-            self._wait_changed(LOOK_SECONDS)
-
-    # -- the primary -----------------------------------------------------------------------------------------
-
-    def _lead_loop(self) -> None:
-        while self.state is not PairState.ENDED:
-            try:
-                if self.state is PairState.LEADING:
-                    self._beat()
-                elif self._twin is not None:
-                    synchronise(self)
-                else:
-                    self._stay_single("the secondary is not known yet")
-            except PyroError as exc:
-                self._give_up(exc)
-            except Exception as exc:
-                Log.error("NameServer", f"the pair: {type(exc).__name__}: {exc}")
-                self._give_up(exc)
-            hub.wait_for(self._wake, (), LOOK_SECONDS)
-
-    def _give_up(self, exc: Exception) -> None:
-        self._let_go()
-        self._stay_single(str(exc))
-        self._lose(self.term, str(exc))
-        self._reason = str(exc)
-        hub.sleep(LOOK_SECONDS)
-
-    def _stay_single(self, reason: str) -> None:
-        if self.state is PairState.STARTING:
-            self._become(PairState.SINGLE, reason)
-
-    def begin_term(self) -> str:
-        """Close the gate for changes: the copies are about to be compared."""
-        self.term = secrets.token_hex(8)
-        self._become(PairState.SYNCING)
-        return self.term
-
-    def lead(self, term: str, revision: int) -> None:
-        """Both copies are equal at this revision; from now on the twin follows."""
-        self._check_term(term, PairState.SYNCING)
-        self.graves.clear()
-        self._queue.clear()
-        self.base = self._sent = self._confirmed = revision
-        self._become(PairState.LEADING)
-        self._note_base()
-
-    def _beat(self) -> None:
-        """Tell the follower that we are there, and let it compare."""
-        if self._queue or self._sent != self._confirmed:
-            return
-        revision, digest = self.storage.inspect(lambda tree: (tree.revision, tree.digest))
-        term = self.term
-        try:
-            self.twin_proxy(ANSWER_SECONDS).beat(term, revision, digest)
-        except PyroError as exc:
-            self._lose(term, f"the secondary does not answer: {exc}")
-
-    def _send_loop(self) -> None:
-        while self.state is not PairState.ENDED:
-            if self.state is PairState.LEADING and self._queue:
-                self._send()
-            else:
-                hub.wait_for(self._queued, (), LOOK_SECONDS)
-
-    def _send(self) -> None:
-        term, changes = self.term, []
-        while self._queue:
-            changes += self._queue.popleft()
-        previous, self._sent = self._sent, changes[-1].revision
-        packed = [pack_change(change.name, change.revision, change.after) for change in changes]
-        try:
-            self.twin_proxy(TAKE_SECONDS).apply(term, previous, packed)
-        except PyroError as exc:
-            self._lose(term, f"the secondary did not take a change: {exc}")
-            return
-        if term == self.term and self.state is PairState.LEADING:
-            self.base = self._confirmed = changes[-1].revision
-            self._notify(self._changed)
-            if self.base - self._noted_base > NOTE_AFTER:
-                self._note_base()
-
-    def on_change(self, term: str, method: str, args: list[Any], options: dict[str, Any]) -> Any:
-        """The follower hands on a change that it was asked for."""
-        # The follower may know a little earlier than we that both are equal.
-        self._check_term(term, PairState.LEADING, PairState.SYNCING)
-        if method not in CHANGES:
-            raise ProtocolError(f"{method!r} is no change of names")
-        return self.change(method, *args, **options)
-
-    def on_hello(self, address: PyroURI) -> tuple[str, str]:
-        """The secondary says where it is; returns our term and state."""
-        if self._twin is None or self.state is not PairState.LEADING:
-            self._note_twin(address)
-            self._notify(self._wake)
-        return self.term, self.state.name
-
-    # -- the secondary ---------------------------------------------------------------------------------------
-
-    def _follow_loop(self) -> None:
-        started = time.monotonic()
-        while self.state is not PairState.ENDED:
-            silent = time.monotonic() - self._heard > SILENCE_SECONDS
-            if self._twin is not None and (silent or self.state in (PairState.SINGLE, PairState.STARTING)):
-                self._say_hello()
-            elif self._twin is None:
-                self._stay_single("the primary is not known yet")
-            if self.state is PairState.SYNCING and time.monotonic() - self._heard > SYNC_SECONDS:
-                self._lose(self.term, "the primary stopped in the middle of it")
-            if time.monotonic() - started > START_SECONDS:
-                self._stay_single("the primary did not begin")
-            hub.wait_for(self._wake, (), LOOK_SECONDS)
-
-    def _say_hello(self) -> None:
-        term = self.term
-        try:
-            theirs, state = self.twin_proxy(ANSWER_SECONDS).hello(self.address)
-        except PyroError as exc:
-            self._let_go()
-            self._stay_single(f"the primary does not answer: {exc}")
-            self._lose(term, f"the primary does not answer: {exc}")
-            self._reason = str(exc)
-            hub.sleep(LOOK_SECONDS)
-            return
-        leads = state in (PairState.LEADING.name, PairState.SYNCING.name)
-        if self.state is PairState.FOLLOWING and not (leads and theirs == term):
-            self._lose(term, "the primary has begun anew")
-
-    def on_begin(self, term: str, address: PyroURI) -> tuple[int, int, int, int]:
-        """The primary is about to compare; returns base, revision, and the numbers of records and graves."""
-        self._note_twin(address)
-        self.term = term
-        self._heard = time.monotonic()
-        self._become(PairState.SYNCING)
-        self.await_quiet()
-        self._summary = list(self.storage.inspect(digests).items())
-        return self.base, self.storage.revision, len(self._summary), len(self.graves)
-
-    def on_summary(self, term: str, start: int) -> list[tuple[str, int]]:
-        """Return names and digests of some of our records."""
-        self._check_term(term, PairState.SYNCING)
-        return self._summary[start : start + SUMMARY_AT_ONCE]
-
-    def on_graves(self, term: str, start: int) -> list[tuple[Any, ...]]:
-        """Return some of our graves."""
-        self._check_term(term, PairState.SYNCING)
-        graves = islice(self.graves.items(), start, start + SUMMARY_AT_ONCE)
-        return [(name, *grave) for name, grave in graves]
-
-    def on_fetch(self, term: str, names: list[str]) -> list[Any]:
-        """Return our records of these names."""
-        self._check_term(term, PairState.SYNCING)
-        records = self.storage.inspect(lambda tree: [tree.get(name) for name in names])
-        return [pack_change(r.name, r.revision, r) for r in records if r is not None]
-
-    def on_install(self, term: str, packed: list[Any]) -> None:
-        """Put what the primary has decided in place."""
-        self._check_term(term, PairState.SYNCING)
-        self._put_in_place(packed)
-
-    def on_finish(self, term: str, revision: int, digest: int, conflicts: list[str]) -> bool:
-        """The primary has sent everything; returns whether the copies are equal. Then we follow."""
-        self._check_term(term, PairState.SYNCING)
-        self._summary = []
-        mine = self.storage.inspect(lambda tree: tree.digest)
-        if mine != digest:
-            self._lose(term, "the copies are not equal")
-            return False
-        self.skip_to(revision)
-        self.graves.clear()
-        self.base = revision
-        self.note_conflicts(conflicts)
-        self._become(PairState.FOLLOWING)
-        self._run_in_hub(self._keep_base)
-        return True
-
-    def on_apply(self, term: str, previous: int, packed: list[Any]) -> None:
-        """Take the leader's changes; returns when they last here too."""
-        self._check_term(term, PairState.FOLLOWING)
-        if self.base != previous:
-            self._lose(term, f"changes after revision {self.base} are missing")
-            raise ProtocolError(f"changes up to revision {previous} have not come, only up to {self.base}")
-        self._put_in_place(packed)
-        self.base = packed[-1][1]
-
-    def on_beat(self, term: str, revision: int, digest: int) -> None:
-        """The leader is there; compare where both are at the same revision."""
-        self._check_term(term, PairState.FOLLOWING)
-        mine = self.storage.inspect(lambda tree: (tree.revision, tree.digest))
-        if mine[0] == revision and mine[1] != digest:
-            self._lose(term, "the copies are not equal")
-            raise ProtocolError(f"the copies differ at revision {revision}")
-
-    def _put_in_place(self, packed: list[Any]) -> None:
-        changes = [unpack_change(one) for one in packed]
-        self.storage.adopt(lambda tree: replay(tree, changes))
 
     # -- both ------------------------------------------------------------------------------------------------
 
@@ -606,9 +391,3 @@ class Pair:
             self._proxy = self._connect(self._twin)
         self._proxy._setTimeout(seconds)
         return self._proxy
-
-
-#: What a follower hands on: the methods of a storage that change something.
-CHANGES = frozenset(
-    ("register", "unregister", "create_group", "delete_group", "set_meta", "open_lease", "close_lease")
-)

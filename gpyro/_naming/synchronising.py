@@ -24,7 +24,7 @@ from gpyro.names import LEASE
 from gpyro.nametree import Grave, Graves, NameTree, Record
 
 if TYPE_CHECKING:
-    from gpyro._naming.pairing import Pair
+    from gpyro._naming.primary import Primary
     from gpyro.proxy import Proxy
 
 __all__ = ["digests", "synchronise"]
@@ -41,7 +41,7 @@ STEP_SECONDS = 5.0
 Wanted = list[tuple[str, Record | None, bool]]
 
 
-def synchronise(pair: Pair) -> None:
+def synchronise(pair: Primary) -> None:
     """Make the copies equal, and lead from then on.
 
     Raises:
@@ -83,7 +83,7 @@ def _in_pieces(items: Sequence[T]) -> Iterator[Sequence[T]]:
 
 
 def _merge(
-    pair: Pair, twin: Proxy, term: str, theirs: dict[str, int], their_graves: Graves, base: int
+    pair: Primary, twin: Proxy, term: str, theirs: dict[str, int], their_graves: Graves, base: int
 ) -> list[str]:
     """Put here what becomes of each name that differs; return the conflicts."""
     mine = pair.storage.inspect(digests)
@@ -137,7 +137,7 @@ def _in_order(wanted: Wanted) -> Wanted:
     return sorted(wanted, key=key)
 
 
-def _install(pair: Pair, twin: Proxy, term: str, theirs: dict[str, int]) -> None:
+def _install(pair: Primary, twin: Proxy, term: str, theirs: dict[str, int]) -> None:
     """Send the secondary what it has to change to be equal to us."""
     mine = pair.storage.inspect(digests)
     revision = pair.storage.revision

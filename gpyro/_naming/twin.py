@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from gpyro._naming.guard import Guard
-from gpyro._naming.pairing import PRIMARY, TWIN_ID, Pair
+from gpyro._naming.pairing import TWIN_ID, Pair
+from gpyro._naming.primary import Primary
 from gpyro._naming.rights import ADMIN
+from gpyro._naming.secondary import Secondary
 from gpyro.errors import ProtocolError
 from gpyro.names import ROOT, FlatListing, Listing, Names
 from gpyro.nametree import Member, Record, Records
@@ -29,56 +31,73 @@ class TwinObject(ObjBase):
     def __repr__(self) -> str:
         return f"<TwinObject of {self._pair!r}>"
 
-    def _admit(self, role: int | None = None) -> Pair:
+    @property
+    def _primary(self) -> Primary:
+        """Us, if we are what a secondary calls."""
         self._guard.require(ADMIN, ROOT)
-        if role is not None and (self._pair.role == PRIMARY) == (role == PRIMARY):
-            both = "primary" if role == PRIMARY else "secondary"
-            raise ProtocolError(f"both name servers of the pair are {both}; start one with -1, the other with -2")
+        if not isinstance(self._pair, Primary):
+            raise _both("secondary")
         return self._pair
 
-    def ping(self) -> None:
-        """Answer."""
-        self._admit(PRIMARY)
+    @property
+    def _secondary(self) -> Secondary:
+        """Us, if we are what a primary calls."""
+        self._guard.require(ADMIN, ROOT)
+        if not isinstance(self._pair, Secondary):
+            raise _both("primary")
+        return self._pair
+
+    # -- what the secondary calls
 
     def hello(self, address: PyroURI) -> tuple[str, str]:
-        """See `Pair.on_hello`."""
-        return self._admit(2).on_hello(address)
+        """See `Primary.on_hello`."""
+        return self._primary.on_hello(address)
 
     def change(self, term: str, method: str, args: list[Any], options: dict[str, Any]) -> Any:
-        """See `Pair.on_change`."""
-        return self._admit().on_change(term, method, args, options)
+        """See `Primary.on_change`."""
+        return self._primary.on_change(term, method, args, options)
+
+    # -- what the primary calls
+
+    def ping(self) -> None:
+        """Answer, to a primary."""
+        self._secondary  # noqa: B018  (raises to another one)
 
     def begin(self, term: str, address: PyroURI) -> tuple[int, int, int, int]:
-        """See `Pair.on_begin`."""
-        return self._admit(PRIMARY).on_begin(term, address)
+        """See `Secondary.on_begin`."""
+        return self._secondary.on_begin(term, address)
 
     def summary(self, term: str, start: int) -> list[tuple[str, int]]:
-        """See `Pair.on_summary`."""
-        return self._admit().on_summary(term, start)
+        """See `Secondary.on_summary`."""
+        return self._secondary.on_summary(term, start)
 
     def graves(self, term: str, start: int) -> list[tuple[Any, ...]]:
-        """See `Pair.on_graves`."""
-        return self._admit().on_graves(term, start)
+        """See `Secondary.on_graves`."""
+        return self._secondary.on_graves(term, start)
 
     def fetch(self, term: str, names: list[str]) -> list[Any]:
-        """See `Pair.on_fetch`."""
-        return self._admit().on_fetch(term, names)
+        """See `Secondary.on_fetch`."""
+        return self._secondary.on_fetch(term, names)
 
     def install(self, term: str, changes: list[Any]) -> None:
-        """See `Pair.on_install`."""
-        self._admit().on_install(term, changes)
+        """See `Secondary.on_install`."""
+        self._secondary.on_install(term, changes)
 
     def finish(self, term: str, revision: int, digest: int, conflicts: list[str]) -> bool:
-        """See `Pair.on_finish`."""
-        return self._admit().on_finish(term, revision, digest, conflicts)
+        """See `Secondary.on_finish`."""
+        return self._secondary.on_finish(term, revision, digest, conflicts)
 
     def apply(self, term: str, previous: int, changes: list[Any]) -> None:
-        """See `Pair.on_apply`."""
-        self._admit().on_apply(term, previous, changes)
+        """See `Secondary.on_apply`."""
+        self._secondary.on_apply(term, previous, changes)
 
     def beat(self, term: str, revision: int, digest: int) -> None:
-        """See `Pair.on_beat`."""
-        self._admit().on_beat(term, revision, digest)
+        """See `Secondary.on_beat`."""
+        self._secondary.on_beat(term, revision, digest)
+
+
+def _both(role: str) -> ProtocolError:
+    return ProtocolError(f"both name servers of the pair are {role}; start one with -1, the other with -2")
 
 
 class PairStorage(NameStorage):

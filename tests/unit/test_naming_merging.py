@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from hypothesis import given, settings
@@ -19,12 +19,15 @@ from gpyro._naming.merging import (
     unpack_change,
     without_lost_leases,
 )
-from gpyro._naming.pairing import PRIMARY, SECONDARY, TWIN_ID, Pair, PairState
+from gpyro._naming.pairing import TWIN_ID, PairState
+from gpyro._naming.primary import Primary
+from gpyro._naming.secondary import Secondary
 from gpyro._naming.synchronising import digests, synchronise
 from gpyro._naming.twin import TwinObject
 from gpyro.errors import NamingError, ProtocolError
 from gpyro.names import GROUP, LEASE, OBJECT
 from gpyro.nametree import Grave, Member, NameTree, Record
+from gpyro.proxy import Proxy
 from gpyro.storage.memory import MemoryStorage
 from gpyro.uri import PyroURI
 
@@ -140,7 +143,7 @@ class Line:
         """Nothing is held."""
 
 
-def make_pair() -> tuple[Pair, Pair]:
+def make_pair() -> tuple[Primary, Secondary]:
     """Return both sides, which know each other and have not met."""
     twins: list[TwinObject] = []
 
@@ -149,8 +152,8 @@ def make_pair() -> tuple[Pair, Pair]:
 
     here = PyroURI("127.0.0.1", TWIN_ID, 1)
     pairs = (
-        Pair(MemoryStorage(), PRIMARY, here, here, connect(1)),
-        Pair(MemoryStorage(), SECONDARY, here, here, connect(0)),
+        Primary(MemoryStorage(), here, here, connect(1)),
+        Secondary(MemoryStorage(), here, here, connect(0)),
     )
     for pair in pairs:
         twins.append(TwinObject(pair, Guard(None)))
@@ -158,14 +161,14 @@ def make_pair() -> tuple[Pair, Pair]:
     return pairs
 
 
-def part(pairs: tuple[Pair, Pair]) -> None:
+def part(pairs: tuple[Primary, Secondary]) -> None:
     """They lose each other."""
     for pair in pairs:
         pair._lose(pair.term, "parted")
         assert pair.state is PairState.SINGLE
 
 
-def check_equal(pairs: tuple[Pair, Pair]) -> None:
+def check_equal(pairs: tuple[Primary, Secondary]) -> None:
     first, second = pairs
     assert [pair.state for pair in pairs] == [PairState.LEADING, PairState.FOLLOWING]
     assert first.storage.inspect(digests) == second.storage.inspect(digests)
@@ -293,14 +296,14 @@ def test_word_from_another_term_is_refused() -> None:
 
 def test_two_primaries_are_told_so() -> None:
     pairs = make_pair()
-    pairs[1].role = PRIMARY
+    pairs[0]._connect = lambda uri: cast(Proxy, Line(TwinObject(pairs[0], Guard(None))))
     with pytest.raises(ProtocolError, match="both name servers of the pair are primary"):
         synchronise(pairs[0])
 
 
 def test_pair_tells_its_state() -> None:
     pairs = make_pair()
-    assert "primary, degraded, single copy, twin PYRO://127.0.0.1:1/" in repr(pairs[0])
+    assert "<Primary, degraded, single copy, twin PYRO://127.0.0.1:1/" in repr(pairs[0])
     synchronise(pairs[0])
-    assert "secondary, paired, following" in repr(pairs[1])
+    assert "<Secondary, paired, following" in repr(pairs[1])
     assert pairs[0].status()["degraded_seconds"] == 0.0
