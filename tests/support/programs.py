@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple
@@ -56,16 +57,18 @@ class Program:
     Args:
         words: what follows `python`.
         environment: see `make_environment`.
+        prefix: a command that runs `python` with what follows, such as strace; both are ended together.
     """
 
-    def __init__(self, words: list[str], environment: dict[str, str]) -> None:
+    def __init__(self, words: list[str], environment: dict[str, str], prefix: Sequence[str] = ()) -> None:
         self._unread = b""
         self._stdout = b""
         self._stderr = tempfile.TemporaryFile()
         self.process = subprocess.Popen(
-            [sys.executable, "-W", "error", *words], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-            stderr=self._stderr, env=environment, cwd=environment["GPYRO_STORAGE"],
+            [*prefix, sys.executable, "-W", "error", *words], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+            stderr=self._stderr, env=environment, cwd=environment["GPYRO_STORAGE"], start_new_session=bool(prefix),
         )  # fmt: skip
+        self._has_group = bool(prefix)
 
     def __enter__(self) -> Program:
         return self
@@ -74,11 +77,18 @@ class Program:
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self.process.poll() is None:
-            self.process.kill()
-            self.process.wait()
+            self.kill()
         assert self.process.stdout is not None
         self.process.stdout.close()
         self._stderr.close()
+
+    def kill(self) -> None:
+        """End it at once, with what its prefix runs."""
+        if self._has_group:
+            os.killpg(self.process.pid, signal.SIGKILL)
+        else:
+            self.process.kill()
+        self.process.wait()
 
     def read_until(self, beginning: str) -> str:
         """Return the rest of the first line that begins so."""
