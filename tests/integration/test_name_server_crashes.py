@@ -172,6 +172,7 @@ class Campaign:
         assert sum(client.acknowledged for client in self.clients) > self.kills
 
 
+@pytest.mark.timeout(points(90, 900))
 def test_server_killed_at_random_moments_keeps_all_that_was_acknowledged(tmp_path: Path) -> None:
     campaign = Campaign(tmp_path)
     for _ in range(points(16, 80)):
@@ -180,6 +181,7 @@ def test_server_killed_at_random_moments_keeps_all_that_was_acknowledged(tmp_pat
 
 
 @needs_strace
+@pytest.mark.timeout(points(90, 900))
 @pytest.mark.parametrize("syscalls", [WRITE, SYNC, ANSWER])
 def test_server_killed_around_its_writes_keeps_all_that_was_acknowledged(tmp_path: Path, syscalls: str) -> None:
     campaign = Campaign(tmp_path)

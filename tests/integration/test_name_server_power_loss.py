@@ -54,11 +54,12 @@ def test_recorded_run_has_all_that_matters(events: list[Event]) -> None:
 
 
 @needs_strace
+@pytest.mark.timeout(points(90, 900))
 def test_no_state_of_the_disk_is_unreadable_or_lacks_what_was_acknowledged(
     events: list[Event], tmp_path: Path
 ) -> None:
     rnd = random.Random(SEED)
-    count = points(1000, 20_000)
+    count = points(600, 10_000)
     moments = [index for index, event in enumerate(events) if event.kind != "note"]
     seen = Counter[bool]()
     for number in range(count):

@@ -72,7 +72,7 @@ def read_log(text: str, directory: Path, notes: Path) -> list[Event]:
             if not is_sync:
                 continue  # It was counted where it began.
         elif arguments.endswith("<unfinished ...>"):
-            unfinished[process] = arguments.removesuffix("<unfinished ...>")
+            arguments = unfinished[process] = arguments.removesuffix(" <unfinished ...>")
             if is_sync:
                 continue
         if not re.search(r"= -\d", arguments.rpartition(")")[2]):
@@ -97,7 +97,7 @@ def _events(call: str, arguments: str, directory: str, notes: str) -> Iterator[E
         assert call == "pwrite64", f"{path} is written without saying where"
         yield Event("write", path, texts[0], int(numbers[1]))
     elif call == "ftruncate":
-        yield Event("size", path, offset=int(arguments.split(",")[1].split(")")[0]))
+        yield Event("size", path, offset=int(re.findall(r", (\d+)", arguments)[-1]))
     elif call in ("fsync", "fdatasync"):
         yield Event("sync", path)
     elif call == "unlink":

@@ -57,7 +57,7 @@ class Program:
     Args:
         words: what follows `python`.
         environment: see `make_environment`.
-        prefix: a command that runs `python` with what follows, such as strace; both are ended together.
+        prefix: a command that runs `python` with what follows and ends with it, such as strace.
     """
 
     def __init__(self, words: list[str], environment: dict[str, str], prefix: Sequence[str] = ()) -> None:
@@ -66,9 +66,9 @@ class Program:
         self._stderr = tempfile.TemporaryFile()
         self.process = subprocess.Popen(
             [*prefix, sys.executable, "-W", "error", *words], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-            stderr=self._stderr, env=environment, cwd=environment["GPYRO_STORAGE"], start_new_session=bool(prefix),
+            stderr=self._stderr, env=environment, cwd=environment["GPYRO_STORAGE"],
         )  # fmt: skip
-        self._has_group = bool(prefix)
+        self._has_prefix = bool(prefix)
 
     def __enter__(self) -> Program:
         return self
@@ -83,12 +83,12 @@ class Program:
         self._stderr.close()
 
     def kill(self) -> None:
-        """End it at once, with what its prefix runs."""
-        if self._has_group:
-            os.killpg(self.process.pid, signal.SIGKILL)
-        else:
-            self.process.kill()
-        self.process.wait()
+        """End it at once; with a prefix, what that runs, upon which it ends itself."""
+        pid = self.process.pid
+        pids = Path(f"/proc/{pid}/task/{pid}/children").read_text().split() if self._has_prefix else []
+        for each in map(int, pids or [pid]):
+            os.kill(each, signal.SIGKILL)
+        self.process.wait(SECONDS)
 
     def read_until(self, beginning: str) -> str:
         """Return the rest of the first line that begins so."""
