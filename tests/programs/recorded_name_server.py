@@ -1,9 +1,9 @@
-"""A name server with a database and its clients, run under strace; what was asked and answered stands in its log too.
+"""A name server with a database and its clients, run under strace; its log has what was asked and answered too.
 
     recorded_name_server.py NOTES CLIENTS CHANGES
 
-Before each change one line `begin name address` is written to the file NOTES, after its answer `done name address`;
-an address of `-` is no name any more. Each line is one system call.
+Before each change one line `begin name address` is written to the file NOTES, after its answer one line
+`done name address`; an address of `-` is no name any more. Each line is one system call.
 """
 
 from __future__ import annotations

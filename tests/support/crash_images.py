@@ -59,7 +59,7 @@ def read_log(text: str, directory: Path, notes: Path) -> list[Event]:
 
     A write counts from where it begins, an fsync from where it ends.
     """
-    events = []
+    events: list[Event] = []
     unfinished: dict[str, str] = {}
     for line in text.splitlines():
         match = _LINE.match(line)

@@ -86,8 +86,8 @@ class Program:
         """End it at once; with a prefix, what that runs, upon which it ends itself."""
         pid = self.process.pid
         pids = Path(f"/proc/{pid}/task/{pid}/children").read_text().split() if self._has_prefix else []
-        for each in map(int, pids or [pid]):
-            os.kill(each, signal.SIGKILL)
+        for each in pids or [str(pid)]:
+            os.kill(int(each), signal.SIGKILL)
         self.process.wait(SECONDS)
 
     def read_until(self, beginning: str) -> str:
