@@ -47,6 +47,16 @@ def test_short_run_prints_a_row_for_each_work(tmp_path: Path) -> None:
     assert len(json.loads(samples.read_text())["results"]) >= 2 * len(WORKS) - 1
 
 
+@pytest.mark.slow
+def test_benchmark_of_the_name_server_prints_its_figures() -> None:
+    words = [sys.executable, "-m", "benchmarks.naming", "--names", "3000", "--seconds", "0.2"]
+    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=TIMEOUT_SECONDS)
+
+    # Of so few names the memory of the rest is most, so figures may be missed.
+    assert re.search(r"\d figures missed\n$", done.stdout), done.stdout + done.stderr
+    assert len(re.findall(r"(?:pass|MISS)$", done.stdout, flags=re.MULTILINE)) == 5
+
+
 def test_unknown_work_is_refused_with_the_names_that_there_are() -> None:
     done = run_benchmarks("--only", "speed")
 

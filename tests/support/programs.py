@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple
@@ -67,16 +68,18 @@ class Program:
     Args:
         words: what follows `python`.
         environment: see `make_environment`.
+        prefix: a command that runs `python` with what follows and ends with it, such as strace.
     """
 
-    def __init__(self, words: list[str], environment: dict[str, str]) -> None:
+    def __init__(self, words: list[str], environment: dict[str, str], prefix: Sequence[str] = ()) -> None:
         self._unread = b""
         self._stdout = b""
         self._stderr = tempfile.TemporaryFile()
         self.process = subprocess.Popen(
-            [sys.executable, "-W", "error", *words], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+            [*prefix, sys.executable, "-W", "error", *words], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
             stderr=self._stderr, env=environment, cwd=environment["GPYRO_STORAGE"],
         )  # fmt: skip
+        self._has_prefix = bool(prefix)
 
     def __enter__(self) -> Program:
         return self
@@ -85,11 +88,18 @@ class Program:
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self.process.poll() is None:
-            self.process.kill()
-            self.process.wait()
+            self.kill()
         assert self.process.stdout is not None
         self.process.stdout.close()
         self._stderr.close()
+
+    def kill(self) -> None:
+        """End it at once; with a prefix, what that runs, upon which it ends itself."""
+        pid = self.process.pid
+        pids = Path(f"/proc/{pid}/task/{pid}/children").read_text().split() if self._has_prefix else []
+        for each in pids or [str(pid)]:
+            os.kill(int(each), signal.SIGKILL)
+        self.process.wait(SECONDS)
 
     def read_until(self, beginning: str) -> str:
         """Return the rest of the first line that begins so."""

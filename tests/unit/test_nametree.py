@@ -256,3 +256,48 @@ def test_page_after_page_of_a_walk_is_the_walk_while_names_come_and_go() -> None
         after = page[-1]
         tree.apply_all(tree.plan_unregister(after))
     assert seen == [f":g.{number:03}" for number in range(50)]
+
+
+def loaded(records: list[Record], revision: int = 100) -> NameTree:
+    tree = NameTree()
+    tree.load(records, revision)
+    return tree
+
+
+def test_loaded_tree_is_the_one_that_was_kept() -> None:
+    tree = tree_of(":g.", ":g.x", ":g.sub.", ":g.sub.y", ":z")
+    tree.apply_all(tree.plan_open_lease("lease", seconds=5.0, created=1.0))
+    tree.apply_all(tree.plan_register(":held", "uri", created=2.0, lease="lease"))
+    tree.apply_all(tree.plan_set_meta(":", b"meta"))
+    again = loaded([tree.record(":"), *tree.records()], tree.revision)
+    assert (again.digest, again.revision, len(again)) == (tree.digest, tree.revision, len(tree))
+    assert [*again.walk()] == [*tree.walk()]
+    assert again.list(":g") == tree.list(":g")
+    assert again.held_by("lease") == [":held"]
+    # It goes on as the other one would.
+    for each in (tree, again):
+        each.apply_all(each.plan_delete_group(":g"))
+        each.apply_all(each.plan_close_lease("lease"))
+    assert again.digest == tree.digest
+
+
+@pytest.mark.parametrize(
+    ("records", "message"),
+    [
+        ([Record(":x", OBJECT, 1, 1.0)], "invalid record: ':x' is of kind 1 and has 0 addresses"),
+        ([Record(":x", GROUP, 1, 1.0, None, (Member("uri", 1.0),))], "invalid record: ':x' is of kind 0"),
+        ([Record(":x", 7, 1, 1.0)], "invalid record: ':x' is of kind 7"),
+        ([Record(":", OBJECT, 1, 1.0, None, (Member("uri", 1.0),))], "invalid record: ':'"),
+        ([Record(":g.x", OBJECT, 1, 1.0, None, (Member("uri", 1.0),))], "group not found: ':g'"),
+        ([Record("relative", GROUP, 1, 1.0)], "invalid name: 'relative' does not begin with a colon"),
+        ([Record(":a b", GROUP, 1, 1.0)], "invalid character"),
+        ([Record(":g", GROUP, 1, 1.0), Record(":g", GROUP, 2, 1.0)], "name already exists: ':g'"),
+        ([Record(":g", GROUP, 101, 1.0)], "invalid revision: ':g' has 101, the highest is 100"),
+        ([Record(":g", GROUP, -1, 1.0)], "invalid revision: ':g' has -1"),
+        ([Record(":lease", LEASE, 1, 1.0)], "invalid lease: ':lease'"),
+        ([Record("lease", LEASE, 1, 1.0), Record("lease", LEASE, 1, 1.0)], "invalid lease: 'lease'"),
+    ],
+)
+def test_records_that_cannot_be_are_not_loaded(records: list[Record], message: str) -> None:
+    with pytest.raises(NamingError, match=f"^{message}"):
+        loaded(records)
