@@ -84,6 +84,9 @@ class NameServerStarter:
         if not self._started:
             print("Name Server started.", flush=True)
             self._started = True
+            if self.ns is not None:
+                # A storage may have leases from before.
+                self.ns._leases.watch()
         return True
 
     def initialize(
