@@ -14,6 +14,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from gpyro import hub, seams
+from gpyro._daemon.announcing import announce, announce_for_good, name_taken, withdraw
 from gpyro._daemon.beginnings import initClient, initServer, settings_text
 from gpyro._daemon.guarding import (
     checked_pickle,
@@ -28,7 +29,7 @@ from gpyro._daemon.service import Service
 from gpyro.access import EVERYBODY, Allow, parse_rules
 from gpyro.configuration import Settings
 from gpyro.configuration import config as process_config
-from gpyro.errors import DaemonError, NamingError, ProtocolError, PyroError
+from gpyro.errors import DaemonError, NamingError, ProtocolError
 from gpyro.log import Log
 from gpyro.names import Reason
 from gpyro.objects import ObjBase
@@ -126,9 +127,11 @@ class Daemon:
 
     def connect(
         self, obj: object, name: str | None = None, *, attributes: Iterable[str] | None = None,
-        allow: Allow | None = None,
+        allow: Allow | None = None, member: bool = False,
     ) -> PyroURI:  # fmt: skip
         """Make an object reachable, and register it with the name server under `name` if one is given.
+
+        The name ends with this process, however that ends: it hangs on a lease, see docs/nameserver.md.
 
         Args:
             obj: an ObjBase, or any object, which is then delegated to.
@@ -139,6 +142,7 @@ class Daemon:
             allow: {identity or role: {names}}; "*" in place of a role is everybody who was let in. A name is
                 that of a method or of an attribute to read, "name=" one to write, "*" every method. What is
                 granted to nobody is denied. None leaves the object the rules that it has, or the daemon's.
+            member: stand beside the addresses that other servers have under this name.
 
         Returns:
             The address of the object.
@@ -148,7 +152,7 @@ class Daemon:
             DaemonError: the object is connected to another daemon, this one has ended, or `allow` is malformed
                 or names what the object does not have.
         """
-        return self._connect(obj, name, attributes, allow, persistent=False)
+        return self._connect(obj, name, attributes, allow, persistent=False, member=member)
 
     def connectPersistent(
         self, obj: object, name: str | None = None, *, attributes: Iterable[str] | None = None,
@@ -162,7 +166,7 @@ class Daemon:
 
     def _connect(
         self, obj: object, name: str | None, attributes: Iterable[str] | None, allow: Allow | None,
-        persistent: bool,
+        persistent: bool, member: bool = False,
     ) -> PyroURI:  # fmt: skip
         rules = parse_rules(allow)
         self._service.check_alive()
@@ -178,7 +182,7 @@ class Daemon:
         target.daemon = self
         uri = self.uri_of(target)
         if name:
-            self._register(target, name, uri, persistent, is_new)
+            self._register(target, name, uri, persistent, member, is_new)
         if rules is not None:
             # Those of an object that was here already change only once nothing can fail any more.
             entry.apply(rules)
@@ -203,44 +207,26 @@ class Daemon:
         except NamingError:
             return
 
-    def _register(self, target: ObjBase, name: str, uri: PyroURI, persistent: bool, is_new: bool) -> None:
+    def _register(
+        self, target: ObjBase, name: str, uri: PyroURI, persistent: bool, member: bool, is_new: bool
+    ) -> None:
         if self.NameServer is None:
             Log.warn("Daemon", f"{name!r} is not registered: no name server is known (see useNameServer)")
             return
         try:
-            if not (persistent and self._is_registered_as(name, uri)):
-                self.NameServer.register(name, uri)
+            if persistent:
+                announce_for_good(self.NameServer, name, uri)
+            else:
+                announce(self.NameServer, name, uri, member)
         except BaseException as exc:
             self._registry.forget_name(target.GUID(), name)
             if is_new:
                 self._registry.discard(target)
                 target.daemon = None
             if isinstance(exc, NamingError) and exc.reason == Reason.NAME_EXISTS:
-                raise self._name_taken(name, exc) from exc
+                raise name_taken(self.NameServer, name, exc) from exc
             raise
-        self._registry.note_registered(target.GUID(), name)
-
-    def _name_taken(self, name: str, exc: NamingError) -> NamingError:
-        """Say who has the name, and how to free it where that server is gone."""
-        try:
-            holder = f"it stands for {self.NameServer.resolve(name)}"
-        except PyroError:
-            holder = "it is free again by now"
-        error = NamingError(
-            f"{exc}; {holder}. If that server is gone: `gpyro nsc remove {name}`, or ns.unregister({name!r})"
-        )
-        error.reason, error.name = exc.reason, exc.name
-        return error
-
-    def _is_registered_as(self, name: str, uri: PyroURI) -> bool:
-        try:
-            known = self.NameServer.resolve(name)
-        except NamingError:
-            return False
-        if known == uri:
-            return True
-        self.NameServer.unregister(name)
-        return False
+        self._registry.note_registered(target.GUID(), name, uri)
 
     def disconnect(self, obj: object) -> None:
         """Take an object, or the one with this id or address, out of the daemon and the name server.
@@ -254,8 +240,8 @@ class Daemon:
         if isinstance(entry.obj, ObjBase):
             entry.obj.daemon = None
         if self.NameServer is not None:
-            for name in entry.registered:
-                self._unregister(name)
+            for name, uri in entry.registered.items():
+                withdraw(self.NameServer, name, uri)
 
     def _id_of(self, obj: object) -> str:
         if isinstance(obj, str):
@@ -265,13 +251,6 @@ class Daemon:
         if isinstance(obj, ObjBase):
             return obj.GUID()
         return self._registry.wrapper_of(obj).GUID()
-
-    def _unregister(self, name: str) -> None:
-        try:
-            self.NameServer.unregister(name)
-        except Exception as exc:
-            # The object is out already; that its name stays is for whoever reads the log.
-            Log.warn("Daemon", f"could not unregister {name!r}: {exc}")
 
     def useNameServer(self, NS: Any) -> None:
         """Register the names of objects with this name server, a proxy from `getNS` or the server itself."""

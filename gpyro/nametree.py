@@ -332,7 +332,7 @@ class NameTree:
 
     def plan_register(
         self, name: str, uri: str, *, created: float, owner: str | None = None, lease: str | None = None,
-        replace: bool = False, member: bool = False,
+        replace: bool = False, member: bool = False, instead_of: tuple[Member, ...] | None = None,
     ) -> Changes:  # fmt: skip
         """Put an object's address under a name.
 
@@ -344,6 +344,7 @@ class NameTree:
             lease: the id of the lease that it hangs on; None stays until it is removed.
             replace: take the place of an object of that name; its user meta stays, as that is the name's.
             member: stand beside the addresses that are there already.
+            instead_of: replace them if they are exactly these, or are gone; otherwise the name is taken.
 
         Raises:
             NamingError: the name is not right, is taken, its group is not there, or there is no such lease.
@@ -356,6 +357,7 @@ class NameTree:
         if old is None:
             self._check_place(name)
             return [self._change(name, Record(name, OBJECT, self._next(), created, owner, (new,)))]
+        replace = replace or (instead_of is not None and old.members == instead_of)
         if old.kind == GROUP or not (replace or member):
             raise naming_error(Reason.NAME_EXISTS, name)
         members: tuple[Member, ...] = (new,)

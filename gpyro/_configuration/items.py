@@ -269,6 +269,10 @@ class PyroItems:
     ns2_bc_addr = OptionalText(None, "broadcast address to look for the second name server", live=True)
     ns_urifile = FilePath("$STORAGE/Pyro_NS_URI", "file in which a name server leaves its address")
     ns_defaultgroup = GroupName(":Default", "group of names that do not begin with a colon")
+    ns_lease_seconds = Seconds(
+        30, "seconds from the last sign of life of a process to the end of its names, from 1; 0: never", low=0,
+        high=3600,
+    )  # fmt: skip
     bc_retries = Whole(1, "number of times that a broadcast is sent again", low=0, high=100)
     bc_timeout = Seconds(0.75, "seconds to wait for an answer to a broadcast", low=0.01, high=60)
 

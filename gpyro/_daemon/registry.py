@@ -10,6 +10,7 @@ from gpyro._connection.serving import attribute_access
 from gpyro.access import LET_IN, Rules
 from gpyro.errors import DaemonError, NamingError
 from gpyro.objects import DAEMON_ID, Method, ObjBase, Table, build_table, unknown_object
+from gpyro.uri import PyroURI
 
 __all__ = ["DAEMON_ID", "INTERNAL_NAME", "Entry", "Registry"]
 
@@ -22,7 +23,8 @@ MAX_REMEMBERED = 10_000
 class Entry:
     """One connected object.
 
-    `names` are those that it has here, `registered` those of them that the name server knows from us. `rules`
+    `names` are those that it has here, `registered` those of them that the name server knows from us, each with
+    the address that it has there. `rules`
     say who may use it, and `users` are the principals that may use anything of it; None: everybody may use all.
     """
 
@@ -34,7 +36,7 @@ class Entry:
         self.apply(rules)
         self.names: list[str] = []
         self.persistent: set[str] = set()
-        self.registered: list[str] = []
+        self.registered: dict[str, PyroURI] = {}
         #: Sweeps since somebody last looked a method of it up.
         self.idle_sweeps = 0
 
@@ -144,12 +146,12 @@ class Registry:
         if entry is not None and entry.obj is obj:
             self.disconnect(obj.GUID())
 
-    def note_registered(self, object_id: str, name: str) -> None:
+    def note_registered(self, object_id: str, name: str, uri: PyroURI) -> None:
         """The name server knows this name from us; it is ours to take out."""
         with self._lock:
             entry = self._entries.get(object_id)
-            if entry is not None and name not in entry.registered:
-                entry.registered.append(name)
+            if entry is not None:
+                entry.registered[name] = uri
 
     def forget_name(self, object_id: str, name: str) -> None:
         """The name server did not take this name, unless it has it from us already."""
@@ -242,15 +244,15 @@ class Registry:
 
     def has_names(self) -> bool:
         """Tell whether `take_names` would return any."""
-        return any(set(entry.registered) - entry.persistent for entry in list(self._entries.values()))
+        return any(entry.registered.keys() - entry.persistent for entry in list(self._entries.values()))
 
-    def take_names(self) -> list[str]:
-        """Return the names to unregister at the end, once: those registered and not persistent."""
+    def take_names(self) -> dict[str, PyroURI]:
+        """Return the names to unregister at the end, once: those registered and not persistent; with addresses."""
         with self._lock:
-            names = []
+            names = {}
             for entry in self._entries.values():
-                names += [name for name in entry.registered if name not in entry.persistent]
-                entry.registered = [name for name in entry.registered if name in entry.persistent]
+                for name in [name for name in entry.registered if name not in entry.persistent]:
+                    names[name] = entry.registered.pop(name)
             return names
 
 

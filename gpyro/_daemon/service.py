@@ -18,6 +18,7 @@ from functools import partial
 from typing import Any
 
 from gpyro import hub
+from gpyro._daemon.announcing import withdraw
 from gpyro._daemon.entrance import Entrance
 from gpyro._daemon.registry import Registry
 from gpyro.configuration import Settings
@@ -357,21 +358,15 @@ class Service:
         if self.name_server is None or not names:
             return
         seconds = self.settings.connect_timeout_seconds
-        left = list(names)
+        left = dict(names)
         hub.current_state()  # One that we make ends with its thread; one that Timeout makes does not.
         with hub.Timeout(seconds, False):
-            while left:
-                self._unregister(left[0])
-                del left[0]
+            for name, uri in names.items():
+                # What goes wrong is logged, and the end goes on.
+                withdraw(self.name_server, name, uri)
+                del left[name]
         if left:
-            Log.warn("Daemon", f"could not unregister {left!r}: no answer within {seconds:g} s")
-
-    def _unregister(self, name: str) -> None:
-        try:
-            self.name_server.unregister(name)
-        except Exception as exc:
-            # Whatever it is, the end goes on.
-            Log.warn("Daemon", f"could not unregister {name!r}: {exc}")
+            Log.warn("Daemon", f"could not unregister {[*left]!r}: no answer within {seconds:g} s")
 
     def shutdown(self, disconnect: bool = False) -> None:
         """Unregister, stop accepting, say goodbye; finish the running calls unless a loop does that.

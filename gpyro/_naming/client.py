@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from gpyro._naming import holding
 from gpyro._naming.following import NameWatch
 from gpyro._naming.reporting import Details
 from gpyro._naming.routing import Route
@@ -117,16 +118,27 @@ class NameServerProxy(Proxy):
     # -- objects
 
     def register(
-        self, name: str, URI: PyroURI | str, *, replace: bool = False, member: bool = False
-    ) -> None:
-        """Put an address under a name; see `NameServer.register`."""
-        options = {"replace": replace, "member": member}
+        self, name: str, URI: PyroURI | str, *, replace: bool = False, member: bool = False,
+        lease: str | None = None,
+    ) -> None:  # fmt: skip
+        """Put an address under a name; see `NameServer.register`, and `hold`."""
+        options = {"replace": replace, "member": member, "lease": lease}
         wanted = {option: value for option, value in options.items() if value}
-        self._change("register", self.fullName(name), check_address(name, URI), **wanted)
+        full_name, uri = self.fullName(name), check_address(name, URI)
+        if lease is not None and not replace:
+            # Under a lease it may be asked for again.
+            self._ask("register", full_name, uri, **wanted)
+            return
+        self._change("register", full_name, uri, **wanted)
+        if lease is None:
+            holding.forget(self, full_name, str(uri) if member else None)
 
     def unregister(self, name: str, URI: PyroURI | str | None = None) -> None:
         """Remove a name, or one address under it; see `NameServer.unregister`."""
-        self._change("unregister", self.fullName(name), *(() if URI is None else (check_address(name, URI),)))
+        full_name, uri = self.fullName(name), None if URI is None else str(check_address(name, URI))
+        self._change("unregister", full_name, *(() if uri is None else (uri,)))
+        # Whoever holds it in this process holds it no longer.
+        holding.forget(self, full_name, uri)
 
     def resolve(self, name: str, choose: str = "first") -> Any:
         """Return the address under a name, or with "all" a list; see `NameServer.resolve`."""
@@ -160,7 +172,9 @@ class NameServerProxy(Proxy):
 
     def deleteGroup(self, groupname: str) -> None:
         """Remove a group with all that is in it; see `NameServer.deleteGroup`."""
-        self._change("deleteGroup", self.fullName(groupname))
+        full_name = self.fullName(groupname)
+        self._change("deleteGroup", full_name)
+        holding.forget_below(self, full_name)
 
     # -- either
 
@@ -211,6 +225,47 @@ class NameServerProxy(Proxy):
     def status(self) -> dict[str, Any]:
         """Return what can be told of the name server as a whole; see `NameServer.status`."""
         return self._ask("status")  # type: ignore[no-any-return]
+
+    # -- leases
+
+    def hold(self, name: str, URI: PyroURI | str, *, member: bool = False, replace: bool = False) -> None:
+        """Register a name for as long as this process is there to hold it.
+
+        All names that a process holds with one name server, under one identification, hang on one lease, which a
+        native thread renews. They go at once when the process ends in order, within `ns_lease_seconds` and 2 s
+        when it vanishes, and come back where the name server has lost them. Nothing has to be kept alive for that;
+        this proxy may be released.
+
+        Args:
+            member: stand beside the addresses that are there.
+            replace: take the place of the addresses that are there; needs the right to remove them.
+
+        Raises:
+            NamingError: the name is malformed or taken, its group is not there, or this is no address.
+            ProtocolError: the name server does not answer.
+        """
+        full_name, uri = self.fullName(name), check_address(name, URI)
+        seconds = config.ns_lease_seconds
+        if not seconds:
+            self.register(full_name, uri, member=member, replace=replace)
+        else:
+            holding.hold(self, full_name, str(uri), seconds, member=member, replace=replace)
+
+    def let_go(self, name: str, URI: PyroURI | str) -> None:
+        """Remove an address that `hold` has put under a name; nothing happens where it is gone already."""
+        holding.let_go(self, self.fullName(name), str(check_address(name, URI)))
+
+    def open_lease(self, seconds: float) -> str:
+        """Begin a lease of one's own making, and return its id; see `NameServer.open_lease`, and `hold`."""
+        return self._change("open_lease", seconds)  # type: ignore[no-any-return]
+
+    def renew_lease(self, lease: str) -> int:
+        """Let a lease begin anew, and return how many names hang on it; see `NameServer.renew_lease`."""
+        return self._ask("renew_lease", lease)  # type: ignore[no-any-return]
+
+    def close_lease(self, lease: str) -> None:
+        """End a lease with all names that hang on it; see `NameServer.close_lease`."""
+        self._change("close_lease", lease)
 
     # -- the server itself
 

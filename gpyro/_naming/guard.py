@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping
 
 from gpyro._naming.rights import LOOKUP, GroupRights, Rights, is_owner, make_rights
 from gpyro.context import current_call
+from gpyro.errors import AccessDeniedError
+from gpyro.names import ROOT
 from gpyro.nametree import Member, Record
 
 __all__ = ["Guard", "owner_of_call"]
@@ -55,6 +57,31 @@ class Guard:
             if concerned and all(is_owner(current_call.identity, member.owner) for member in concerned):
                 return
         self.require(right, name)
+
+    def may_unless_owner(self, right: str, name: str, record: Record) -> bool:
+        """Tell whether `require_unless_owner` would pass."""
+        try:
+            self.require_unless_owner(right, name, record)
+        except AccessDeniedError:
+            return False
+        return True
+
+    def require_anywhere(self, right: str) -> None:
+        """See that the caller has a right in any group at all.
+
+        Raises:
+            AccessDeniedError: it has it nowhere.
+        """
+        rights, caller = self.rights, current_call.caller
+        if rights is not None and caller is not None and not rights.may_somewhere(caller.principals, right):
+            raise rights.denial(caller.identity, caller.principals, right, ROOT)
+
+    def is_callers_own(self, owner: str | None) -> bool:
+        """Tell whether the caller may use what it knows the unguessable id of, by who is noted as its owner.
+
+        Where there are rights and the owner is an identity, it has to be the caller's.
+        """
+        return self.is_open or not is_owner(owner, owner) or is_owner(current_call.identity, owner)
 
     def require_below(self, right: str, group: str) -> None:
         """See that the caller has a right to a group, and to the groups in it that have rights of their own."""

@@ -208,7 +208,7 @@ class Pair(ABC):
             text = f"the pair is {state.value}{f': {reason}' if reason else ''}"
             (Log.warn if state is PairState.SINGLE else Log.msg)("NameServer", text)
             if self.decides():
-                self.on_lead()
+                self._run_in_hub(self.on_lead)
             if state is PairState.LEADING or (state is PairState.SINGLE and not self._ready):
                 self._run_in_hub(lambda: hub.spawn_in(hub.current_state(), lambda: self._tell_settled(state)))
             self._ready |= state not in (PairState.STARTING, PairState.SYNCING)
@@ -348,7 +348,10 @@ class Pair(ABC):
             del self.graves[next(iter(self.graves))]
 
     def forget_graves_of(self, names: Iterable[str]) -> None:
-        """What went with a lease that was not renewed here must not go where it was renewed."""
+        """What went with a lease that was not renewed here must not go where it was renewed.
+
+        On the disk they stay: a holder who loses names so after a crash registers them anew by itself.
+        """
         for name in names:
             self.graves.pop(name, None)
 

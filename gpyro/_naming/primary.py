@@ -41,6 +41,8 @@ class Primary(Pair):
     role = PRIMARY
 
     def __init__(self, *args: Any, **options: Any) -> None:
+        #: Called with leases that the follower has seen renewed.
+        self.on_renewals: Callable[[list[str]], object] = lambda leases: None
         #: Changes that the follower has yet to be sent.
         self._queue: deque[Changes] = deque()
         self._queued = hub.Signal()
@@ -143,6 +145,11 @@ class Primary(Pair):
         if method not in CHANGES:
             raise ProtocolError(f"{method!r} is no change of names")
         return self.change(method, *args, **options)
+
+    def on_renewed(self, term: str, leases: list[str]) -> None:
+        """The follower has heard from the holders of these leases."""
+        self._check_term(term, PairState.LEADING, PairState.SYNCING)
+        self.on_renewals(leases)
 
     def on_hello(self, address: PyroURI) -> tuple[str, str]:
         """The secondary says where it is; returns our term and state."""

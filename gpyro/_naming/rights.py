@@ -90,6 +90,10 @@ class Rights:
         group = self.nearest(name)
         return group is not None and self._grants(group, principals, right)
 
+    def may_somewhere(self, principals: Collection[str], right: str) -> bool:
+        """Tell whether a caller has a right in any group."""
+        return any(self._grants(group, principals, right) for group in self._groups)
+
     def visible_groups(self, principals: Collection[str]) -> frozenset[str]:
         """Return the groups with rules in which a caller may look up."""
         return frozenset(group for group in self._groups if self._grants(group, principals, LOOKUP))

@@ -36,6 +36,8 @@ class Secondary(Pair):
     role = SECONDARY
 
     def __init__(self, *args: Any, **options: Any) -> None:
+        #: Leases that were renewed here; the primary, who decides about their end, is to hear of it.
+        self._renewed: set[str] = set()
         #: Names and digests of what is here, while copies are compared.
         self._summary: list[tuple[str, int]] = []
         super().__init__(*args, **options)
@@ -68,11 +70,27 @@ class Secondary(Pair):
                 self._say_hello()
             elif self._twin is None:
                 self._stay_single("the primary is not known yet")
+            if self.state is PairState.FOLLOWING and self._renewed:
+                self._tell_renewed()
             if self.state is PairState.SYNCING and time.monotonic() - self._heard > SYNC_SECONDS:
                 self._lose(self.term, "the primary stopped in the middle of it")
             if time.monotonic() - started > START_SECONDS:
                 self._stay_single("the primary did not begin")
             hub.wait_for(self._wake, (), LOOK_SECONDS)
+
+    def note_renewed(self, lease: str) -> None:
+        """A lease was renewed here; never waits."""
+        if self.state is PairState.FOLLOWING:
+            self._renewed.add(lease)
+
+    def _tell_renewed(self) -> None:
+        term, leases = self.term, self._renewed
+        self._renewed = set()
+        try:
+            self.twin_proxy(ANSWER_SECONDS).renewed(term, sorted(leases))
+        except PyroError as exc:
+            # Whoever decides next gives all leases their full length.
+            self._lose(term, f"the primary did not hear of renewed leases: {exc}")
 
     def _say_hello(self) -> None:
         term = self.term

@@ -7,6 +7,8 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from gpyro import hub
+from gpyro._naming.expiring import Leases
 from gpyro._naming.guard import Guard, owner_of_call
 from gpyro._naming.meta import decode_meta, encode_meta
 from gpyro._naming.pairing import Pair
@@ -17,7 +19,7 @@ from gpyro._naming.watching import EventLog, EventRows
 from gpyro.configuration import config
 from gpyro.context import current_call
 from gpyro.errors import NamingError, URIError
-from gpyro.names import OBJECT, ROOT, Listing, expand_name, naming_error, split_name
+from gpyro.names import OBJECT, ROOT, Listing, Reason, expand_name, naming_error, split_name
 from gpyro.nametree import Member, Record, SystemMeta, check_page
 from gpyro.objects import ObjBase, cancellable
 from gpyro.storage.base import NameStorage
@@ -95,6 +97,9 @@ class NameServer(ObjBase):
         self._reports: list[Report] = [self._own_report]
         for group in (OWN_GROUP, config.ns_defaultgroup):
             self._ensure_group(group)
+        self._was_served = False
+        self._leases = Leases(self._storage, self._has_ended)
+        self._leases.book.listeners.append(self._note_lease)
 
     def __repr__(self) -> str:
         rights = self._guard.rights
@@ -112,25 +117,49 @@ class NameServer(ObjBase):
     # -- objects ---------------------------------------------------------------------------------------------
 
     def register(
-        self, name: str, URI: PyroURI | str, *, replace: bool = False, member: bool = False
-    ) -> None:
-        """Put an address under a name; it stays until it is removed.
+        self, name: str, URI: PyroURI | str, *, replace: bool = False, member: bool = False,
+        lease: str | None = None,
+    ) -> None:  # fmt: skip
+        """Put an address under a name; it stays until it is removed, or its lease ends.
+
+        A name whose addresses all hang on leases that are stale, or whose holders' connections have ended, is
+        taken over, as if it were free.
 
         Args:
             replace: take the place of the addresses that are there; needs the right to remove them.
             member: stand beside the addresses that are there.
+            lease: the id of the caller's lease that the address hangs on, see `open_lease`. Under the same lease
+                the same address may be registered again, which changes nothing.
 
         Raises:
-            NamingError: the name is malformed or taken, its group is not there, or this is no address.
+            NamingError: the name is malformed or taken, its group is not there, this is no address, or the lease
+                is over.
         """
-        full_name, uri = self.fullName(name), check_address(name, URI)
+        full_name, uri = self.fullName(name), str(check_address(name, URI))
         self._guard.require(REGISTER, full_name)
+        if lease is not None:
+            self._check_lease(lease)
+        record = self._record_or_none(full_name)
+        instead_of = None
         if replace:
-            record = self._record_or_none(full_name)
             if record is not None:
                 self._guard.require_unless_owner(REMOVE, full_name, record)
+        elif record is not None and lease is not None and _stands_under(record, uri, lease):
+            return
+        elif record is not None and not member and self._is_abandoned(full_name, record):
+            instead_of = record.members
         self._storage.register(
-            full_name, str(uri), created=time.time(), owner=owner_of_call(), replace=replace, member=member
+            full_name, uri, created=time.time(), owner=owner_of_call(), lease=lease, replace=replace,
+            member=member, instead_of=instead_of,
+        )  # fmt: skip
+
+    def _is_abandoned(self, full_name: str, record: Record) -> bool:
+        """Tell whether the caller may take over a name from holders that seem to be gone."""
+        leases = [member.lease for member in record.members]
+        return (
+            bool(leases)
+            and all(lease is not None and self._leases.book.is_abandoned(lease) for lease in leases)
+            and self._guard.may_unless_owner(REMOVE, full_name, record)
         )
 
     def unregister(self, name: str, URI: PyroURI | str | None = None) -> None:
@@ -276,6 +305,7 @@ class NameServer(ObjBase):
         """Keep the names together with another name server from now on; return what that one calls."""
         self._pair = pair
         self._storage = PairStorage(pair)
+        self._leases.join(self._storage)
         return TwinObject(pair, self._guard)
 
     def twin(self) -> tuple[int, PyroURI | None]:
@@ -362,13 +392,92 @@ class NameServer(ObjBase):
             "pair": self.pair_status(),
         }
 
-    def _is_stale(self, lease: str) -> bool:
-        """Tell whether the holder of a lease has not been heard of for a while; nobody looks after them here."""
-        return False
-
     def _is_ending(self) -> bool:
         daemon = self.getDaemon()
         return daemon is not None and daemon.is_ending()
+
+    # -- leases ----------------------------------------------------------------------------------------------
+
+    def open_lease(self, seconds: float) -> str:
+        """Begin a lease, on which names may hang (`register`): they go when it is not renewed in time.
+
+        Args:
+            seconds: its length, from 1 to 3,600; renew it each third of that.
+
+        Returns:
+            Its id. Who knows it may renew and close the lease; with rights, only under the same identity.
+
+        Raises:
+            ValueError: it cannot be that long. NamingError: there are 20,000 leases already.
+            AccessDeniedError: the caller may register nothing anywhere.
+        """
+        self._guard.require_anywhere(REGISTER)
+        lease = self._leases.open(seconds, owner_of_call(), time.time())
+        self._watch_leases()
+        return lease
+
+    def renew_lease(self, lease: str) -> int:
+        """Let a lease begin anew, and return how many names hang on it.
+
+        Raises:
+            NamingError: its reason is "lease is over": it was not renewed in time, or never was.
+        """
+        self._check_lease(lease)
+        count = self._leases.renew(lease, current_call.caller)
+        self._watch_leases()
+        return count
+
+    def close_lease(self, lease: str) -> None:
+        """End a lease; the names that hang on it go, all at one go.
+
+        Raises:
+            NamingError: its reason is "lease is over".
+        """
+        self._check_lease(lease)
+        self._leases.close(lease)
+
+    def hold(self, name: str, URI: PyroURI | str, *, member: bool = False, replace: bool = False) -> None:
+        """Register a name; here it needs no lease, as it ends with this process or is kept on purpose.
+
+        `NameServerProxy.hold` is what others hold names with.
+        """
+        self.register(name, URI, member=member, replace=replace)
+
+    def let_go(self, name: str, URI: PyroURI | str) -> None:
+        """Remove an address that `hold` has put under a name; nothing happens where it is not there."""
+        try:
+            self.unregister(name, URI)
+        except NamingError as exc:
+            if exc.reason != Reason.NAME_NOT_FOUND:
+                raise
+
+    def _check_lease(self, lease: str) -> None:
+        """See that a lease is there and the caller's.
+
+        Raises:
+            NamingError: its reason is "lease is over"; somebody else's is not told from one that is not there.
+        """
+        if not self._guard.is_callers_own(self._leases.book.owner_of(lease)):
+            raise naming_error(Reason.LEASE_OVER, lease, " for this caller, who has not opened it")
+
+    def _note_lease(self, event: str, lease: str) -> None:
+        """Tell watchers of a lease that has become stale or is alive again; called with a lock held."""
+        hub.spawn_in(hub.current_state(), lambda: self._log.note(event, self._storage.held_by(lease)))
+
+    def _watch_leases(self) -> None:
+        """See that the hub that serves looks after the leases, or for a call of our own this thread's."""
+        caller = current_call.caller
+        self._leases.watch(None if caller is None else caller.state)
+
+    def _is_stale(self, lease: str) -> bool:
+        """Tell whether the holder of a lease has not been heard of for a while."""
+        return self._leases.book.is_stale(lease)
+
+    def _has_ended(self) -> bool:
+        daemon = self.getDaemon()
+        if daemon is not None:
+            self._was_served = True
+        return self._was_served and (daemon is None or daemon.is_ending())
 
     # -- the server itself -----------------------------------------------------------------------------------
 
@@ -397,6 +506,10 @@ class NameServer(ObjBase):
         elif self.getDaemon() is not None:
             self.getDaemon().shutdown()
         return "Will shut down shortly"
+
+
+def _stands_under(record: Record, uri: str, lease: str) -> bool:
+    return any((member.uri, member.lease) == (uri, lease) for member in record.members)
 
 
 def choose_address(members: tuple[Member, ...], choose: str) -> Any:

@@ -99,6 +99,9 @@ class NameServerStarter:
             self._answer_broadcasts()
             print(f"{'' if self.paired is None else f'{self.paired.title} '}Name Server started.", flush=True)
             self._started = True
+            if self.ns is not None:
+                # A storage may have leases from before.
+                self.ns._leases.watch()
         return True
 
     def _answer_broadcasts(self) -> None:

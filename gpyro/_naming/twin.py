@@ -57,6 +57,10 @@ class TwinObject(ObjBase):
         """See `Primary.on_change`."""
         return self._primary.on_change(term, method, args, options)
 
+    def renewed(self, term: str, leases: list[str]) -> None:
+        """See `Primary.on_renewed`."""
+        self._primary.on_renewed(term, leases)
+
     # -- what the primary calls
 
     def ping(self) -> None:
@@ -117,11 +121,14 @@ class PairStorage(NameStorage):
 
     def register(
         self, name: str, uri_text: str, *, created: float, owner: str | None = None, lease: str | None = None,
-        replace: bool = False, member: bool = False,
+        replace: bool = False, member: bool = False, instead_of: tuple[Member, ...] | None = None,
     ) -> None:  # fmt: skip
+        # As plain tuples, which travel; they are equal.
+        former = None if instead_of is None else tuple(tuple(member) for member in instead_of)
         self.pair.change(
-            "register", name, uri_text, created=created, owner=owner, lease=lease, replace=replace, member=member
-        )
+            "register", name, uri_text, created=created, owner=owner, lease=lease, replace=replace, member=member,
+            instead_of=former,
+        )  # fmt: skip
 
     def unregister(self, name: str, uri_text: str | None = None) -> None:
         self.pair.change("unregister", name, uri_text)

@@ -51,7 +51,7 @@ class NameStorage(ABC):
     @abstractmethod
     def register(
         self, name: str, uri_text: str, *, created: float, owner: str | None = None, lease: str | None = None,
-        replace: bool = False, member: bool = False,
+        replace: bool = False, member: bool = False, instead_of: tuple[Member, ...] | None = None,
     ) -> None:  # fmt: skip
         """Put an object's address under a name.
 
@@ -63,6 +63,7 @@ class NameStorage(ABC):
             lease: the id of the lease that it hangs on; None stays until it is removed.
             replace: take the place of an object of that name; its user meta stays.
             member: stand beside the addresses that are there already.
+            instead_of: replace them if they are exactly these, or are gone; otherwise the name is taken.
 
         Raises:
             NamingError: the name is not right, is taken, its group is not there, or there is no such lease.

@@ -192,13 +192,14 @@ class TreeStorage(NameStorage):
 
     def register(
         self, name: str, uri_text: str, *, created: float, owner: str | None = None, lease: str | None = None,
-        replace: bool = False, member: bool = False,
+        replace: bool = False, member: bool = False, instead_of: tuple[Member, ...] | None = None,
     ) -> None:  # fmt: skip
         self.amend(
             lambda tree: tree.plan_register(
-                name, uri_text, created=created, owner=owner, lease=lease, replace=replace, member=member
+                name, uri_text, created=created, owner=owner, lease=lease, replace=replace, member=member,
+                instead_of=instead_of,
             )
-        )
+        )  # fmt: skip
 
     def unregister(self, name: str, uri_text: str | None = None) -> None:
         self.amend(lambda tree: tree.plan_unregister(name, uri_text))

@@ -154,9 +154,9 @@ def test_private_names_of_the_name_server_are_not_callable(ns: naming.NameServer
     from gpyro.objects import build_table
 
     assert sorted(build_table(ns).methods) == [
-        "changes", "createGroup", "deleteGroup", "details", "flatlist", "fullName", "getMeta", "get_system_meta",
-        "list", "pair_status", "ping", "register", "resolve", "resolve_many", "resync", "setMeta", "shutdown",
-        "status", "twin", "unregister",
+        "changes", "close_lease", "createGroup", "deleteGroup", "details", "flatlist", "fullName", "getMeta",
+        "get_system_meta", "hold", "let_go", "list", "open_lease", "pair_status", "ping", "register",
+        "renew_lease", "resolve", "resolve_many", "resync", "setMeta", "shutdown", "status", "twin", "unregister",
     ]  # fmt: skip
     with pytest.raises(AttributeError):
         build_table(ns).read("_storage")

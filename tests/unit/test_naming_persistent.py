@@ -10,10 +10,10 @@ import pytest
 
 import gpyro
 from gpyro import naming
-from gpyro._naming import client, persistent, server, starter
 from gpyro.configuration import Settings
 from gpyro.errors import DaemonError, NamingError, StorageError
 from tests.support.programs import free_port
+from tests.support.settings import use_in_naming
 from tests.unit.test_naming import locate, running_starter
 
 URI = "PYRO://127.0.0.1:7766/1"
@@ -22,10 +22,8 @@ URI = "PYRO://127.0.0.1:7766/1"
 @pytest.fixture
 def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
     """Settings of this test alone, for all rooms of the name server."""
-    settings = Settings(storage=str(tmp_path / "storage"), ns_port=free_port())
-    for module in (client, server, starter, persistent):
-        monkeypatch.setattr(module, "config", settings)
-    return settings
+    settings = Settings(storage=str(tmp_path / "storage"), ns_port=free_port(), ns_broadcast=False)
+    return use_in_naming(settings, monkeypatch)
 
 
 def test_names_are_there_again_also_on_another_port(
