@@ -13,6 +13,7 @@ from typing import Any
 
 from gpyro import hub
 from gpyro._naming.leasing import LOOK_SECONDS, MAX_LEASES, LeaseBook, check_length
+from gpyro._naming.pairing import Pair
 from gpyro._naming.primary import Primary
 from gpyro._naming.secondary import Secondary
 from gpyro._naming.twin import PairStorage
@@ -57,6 +58,7 @@ class Leases:
         self.stream = None
         self.storage = storage
         self._has_ended = has_ended
+        self._pair: Pair | None = None
         self._lock = hub.NativeLock()
         self._state: hub.HubState | None = None
         self._epoch = hub.fork_epoch()
@@ -72,7 +74,7 @@ class Leases:
 
     def join(self, storage: PairStorage) -> None:
         """Share the leases with a twin from now on: one of the two decides when they are over."""
-        pair = storage.pair
+        pair = self._pair = storage.pair
         self.storage = storage
         self.may_expire = pair.decides
         self.on_expired = pair.forget_graves_of
@@ -135,11 +137,13 @@ class Leases:
         self.watch(state)
 
     def _note_changes(self, changes: Changes) -> None:
-        """Follow the storage, whoever changed it."""
+        """Follow the storage, whoever changed it; of a pair the twin may have."""
         for change in changes:
             if change.after is not None and change.after.kind == LEASE:
                 with self._lock:
                     self.book.add(change.name, change.after.seconds, time.monotonic(), change.after.owner)
+                if self._pair is not None and self._pair.hub_state is not None:
+                    self.watch(self._pair.hub_state)
             elif change.before is not None and change.before.kind == LEASE:
                 with self._lock:
                     self.book.remove(change.name)

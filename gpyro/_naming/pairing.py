@@ -142,6 +142,11 @@ class Pair(ABC):
         """The address of the other side's TWIN_ID object, as far as it is known."""
         return self._twin
 
+    @property
+    def hub_state(self) -> hub.HubState | None:
+        """The hub that serves the name server; None before `start`."""
+        return self._hub
+
     def status(self) -> dict[str, Any]:
         """Return what `nsc status` shows of the pair."""
         single = self.state in (PairState.SINGLE, PairState.STARTING)

@@ -194,3 +194,26 @@ def test_both_roles_at_once_are_refused(tmp_path: Path) -> None:
 def test_place_of_the_twin_that_is_none_is_told(tmp_path: Path) -> None:
     ended = run(["-m", "gpyro", "ns", "-r", "-p", "0", "-1", "host:port"], make_environment(tmp_path))
     assert ended.status == 1 and "'host:port' is no place of a name server" in ended.stderr
+
+
+def test_lease_that_is_renewed_at_the_secondary_holds_at_both_and_over_a_death(pair: PairOfServers) -> None:
+    second = pair.proxy(1)
+    lease = second.open_lease(1.0)
+    other = second.open_lease(1.0)
+    second.register("held", "PYRO://127.0.0.1:1/held", lease=lease)
+    second.register("lost", "PYRO://127.0.0.1:1/lost", lease=other)
+    first = pair.proxy(0)
+
+    def is_lost() -> bool:
+        assert second.renew_lease(lease) == 1
+        return first.resolve_many(["lost"])["lost"] is None
+
+    # When the other lease is over this one would be over too, if the primary did not hear of it.
+    wait_for(is_lost, "lost")
+    assert first.list() == second.list() == [("held", 1)]
+    pair.kill(0)
+    assert second.renew_lease(lease) == 1
+    assert second.list() == [("held", 1)]
+    wait_for(lambda: second.resolve_many(["held"])["held"] is None, "over")
+    for proxy in (first, second):
+        proxy._release()
