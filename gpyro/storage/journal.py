@@ -143,6 +143,8 @@ class Journal(Generic[E]):
         except RuntimeError as exc:
             raise StorageError(f"no thread for writing to the disk: {exc}; try again later") from exc
         if not self._opened.wait(WAIT_SECONDS):
+            # It ends as soon as the disk answers.
+            self.close(0)
             raise StorageError(f"the disk did not answer within {WAIT_SECONDS:g} s; look at the machine's disk")
         if self._failure is not None:
             raise self._failure

@@ -120,7 +120,9 @@ class SqliteStorage(TreeStorage):
     def _undo(self, entries: list[Entry]) -> None:
         """Take back all that does not last, the last change first."""
         self._unsettled.clear()
-        tree = self._open_tree
+        tree = self._tree
+        if tree is None:
+            return  # It was closed while the disk hung.
         for changes, _, note, before, _ in reversed(entries):
             for change in reversed(changes):
                 tree.apply(change.undone())
