@@ -60,10 +60,13 @@ class _Dialog(tk.Toplevel):
 
     def close(self) -> None:
         """Close it; the keyboard is back where it was."""
+        # None where another program has it, and keeps it.
+        has_keyboard = self.focus_get() is not None
         self.grab_release()
         self.destroy()
-        if self._before is not None and self._before.winfo_exists():
-            self._before.focus_set()
+        if has_keyboard and self._before is not None and self._before.winfo_exists():
+            # Where no window manager does it, nobody gives the keyboard to the main window by itself.
+            self._before.focus_force()
 
 
 class Form(_Dialog):

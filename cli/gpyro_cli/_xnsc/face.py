@@ -96,10 +96,10 @@ class Face:
         left.rowconfigure(1, weight=1)
         left.columnconfigure(1, weight=1)
         self._lay_out_search(left)
-        self._icons = make_icons(self.root)
+        icons = make_icons(self.root)
         finder, note = self._window.finder, self._window.note_selection
-        self.names = NamesPane(left, self._icons, self._window.read, note)
-        self.found = NamesPane(left, self._icons, finder.go_on, note, flat=True)
+        self.names = NamesPane(left, icons, self._window.read, note)
+        self.found = NamesPane(left, icons, finder.go_on, note, flat=True)
         for pane in (self.names, self.found):
             pane.grid(row=1, column=0, columnspan=2, sticky="nsew")
             pane.tree.bind("<Delete>", lambda _: self._press_delete())

@@ -72,13 +72,18 @@ def apply_style(root: tk.Tk) -> None:
     style.configure("TPanedwindow", background=c["ground"])
 
 
-def make_icons(root: tk.Tk) -> tuple[tk.PhotoImage, tk.PhotoImage]:
-    """Return the pictures of a group and of an object; they last as long as somebody keeps them."""
-    folder = tk.PhotoImage(master=root, width=20, height=16)
-    folder.put(COLOURS["group"], to=(1, 3, 8, 6))
-    folder.put(COLOURS["group"], to=(1, 5, 16, 14))
-    dot = tk.PhotoImage(master=root, width=20, height=16)
-    # A disc, row by row.
-    for y, half in enumerate((3, 4, 5, 5, 5, 5, 5, 5, 4, 3), 3):
-        dot.put(COLOURS["object"], to=(8 - half, y, 8 + half, y + 1))
-    return folder, dot
+def make_icons(root: tk.Tk) -> tuple[str, str]:
+    """Return the names of the pictures of a group and of an object; they last as long as Tk.
+
+    They are Tk's own: the end of a PhotoImage of Python's may come in another thread and call Tk there.
+    """
+    # A folder with its tab; a disc, row by row.
+    discs = [(8 - half, y, 8 + half, y + 1) for y, half in enumerate((3, 4, 5, 5, 5, 5, 5, 5, 4, 3), 3)]
+    return _make_icon(root, "group", [(1, 3, 8, 6), (1, 5, 16, 14)]), _make_icon(root, "object", discs)
+
+
+def _make_icon(root: tk.Tk, colour: str, boxes: list[tuple[int, int, int, int]]) -> str:
+    name = str(root.tk.call("image", "create", "photo", "-width", 20, "-height", 16))
+    for box in boxes:
+        root.tk.call(name, "put", COLOURS[colour], "-to", *box)
+    return name

@@ -50,7 +50,7 @@ class NamesPane(ttk.Frame):
     """
 
     def __init__(
-        self, parent: tk.Misc, icons: tuple[tk.PhotoImage, tk.PhotoImage], on_more: Callable[[str], object],
+        self, parent: tk.Misc, icons: tuple[str, str], on_more: Callable[[str], object],
         on_select: Callable[[], object], flat: bool = False,
     ) -> None:  # fmt: skip
         super().__init__(parent)
