@@ -30,7 +30,7 @@ def command(
     host: str | None, port: int | None, bcaddr: str | None, identification: str | None,
     identification_file: str | None,
 ) -> None:  # fmt: skip
-    """Look at and change the names in a running name server, in a window.
+    """Show and change the names in a running name server, in a window.
 
     Type the host, or host:port, and press Enter; or press Auto Discover. A passphrase goes into its box before
     that, and is gone from it once connected. Buttons have keys, Alt and the underlined letter; F5 reads all again.

@@ -175,6 +175,7 @@ def at(bench: Bench, server: tuple[int, Program], ns: Ns) -> Bench:
 # -- connecting ------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.smoke
 def test_buttons_can_be_pressed_once_the_name_server_is_found(
     bench: Bench, server: tuple[int, Program], ns: Ns
 ) -> None:
@@ -289,6 +290,27 @@ def test_identification_that_was_given_connects_at_once(make_bench: Callable[...
         bench.until(lambda: " Pyro" in bench.face.names.rows())
         # A key is not shown, and is there for the next time.
         bench.connect(port)
+
+
+def test_caller_who_may_not_look_at_the_root_is_told_so(
+    make_bench: Callable[..., Bench], tmp_path: Path
+) -> None:
+    port = free_port()
+    rights = tmp_path / "rights"
+    rights.write_text(":Plant  *  lookup,register,remove,admin\n")
+    rights.chmod(0o600)
+    words = [*NS, "-p", str(port), "--rights", str(rights)]
+    with Program(words, make_environment(tmp_path)) as program:
+        program.read_until("Name Server started.")
+        bench = make_bench(host=f"127.0.0.1:{port}")
+        bench.tells("Changes of others are not shown until F5: access denied")
+        bench.until(lambda: bench.window.desk.busy == "")
+        bench.until(lambda: bench.root.title().endswith(f"connected to 127.0.0.1:{port}"))
+        form = bench.form("create_group")
+        bench.fill(form, name=":Plant")
+        form.submit()
+        bench.tells("Group :Plant created.")
+        assert bench.face.status.cget("text") == ""
 
 
 # -- what the buttons do -----------------------------------------------------------------------------------------
@@ -476,6 +498,52 @@ def test_search_shows_what_fits_and_follows_changes(at: Bench, ns: Ns) -> None:
     assert at.face.names.winfo_ismapped()
 
 
+class Ageing(gpyro.naming.NameServer):
+    """A name server that is told behind which names nobody stands."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stale: set[str] = set()
+
+    def details(self, name: str) -> dict[str, Any]:
+        known = super().details(name)
+        for member in known["members"]:
+            member["leased"] = True
+            member["stale"] = known["name"] in self.stale
+        return known
+
+    def status(self) -> dict[str, Any]:
+        return {**super().status(), "stale_leases": len(self.stale)}
+
+
+def test_stale_names_are_grey_until_their_process_is_back(bench: Bench) -> None:
+    ageing = Ageing()
+    ageing.register("gone", "PYRO://127.0.0.1:7766/gone")
+    ageing.register("here", "PYRO://127.0.0.1:7766/here")
+    ageing.stale.add(":Default.gone")
+    with gpyro.Daemon(port=0, norange=True) as daemon:
+        daemon.useNameServer(ageing)
+        daemon.connect(ageing, gpyro.naming.NAMESERVER_NAME)
+        thread = threading.Thread(target=daemon.requestLoop, name="server")
+        thread.start()
+        try:
+            bench.connect(daemon.port)
+            bench.open(":Default")
+            bench.until(lambda: bench.face.names.rows(":Default") == [" gone  (stale)", " here"])
+            assert bench.face.names.is_stale(":Default.gone")
+            bench.until(lambda: "1 stale" in bench.face.status.cget("text"))
+            bench.select(":Default.gone")
+            bench.until(lambda: "has not been heard of" in bench.face.details.content())
+            ageing.stale = {":Default.here"}
+            ageing._log.note("alive", [":Default.gone"])
+            ageing._log.note("stale", [":Default.here"])
+            bench.until(lambda: bench.face.names.rows(":Default") == [" gone", " here  (stale)"])
+            assert not bench.face.names.is_stale(":Default.gone")
+        finally:
+            daemon.shutdown(True)
+            thread.join(SECONDS)
+
+
 def test_server_that_stops_answering_is_told_and_so_is_its_return(
     make_bench: Callable[..., Bench], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -501,6 +569,7 @@ def test_server_that_stops_answering_is_told_and_so_is_its_return(
 def test_repr_tells_the_state(at: Bench, server: tuple[int, Program]) -> None:
     assert repr(at.window).startswith(f"<Window 'gpyro names - connected to 127.0.0.1:{server[0]}', <NameTree ")
     at.until(lambda: ", 0 jobs asked for" in repr(at.window.desk))
-    assert ", watching, 0 jobs wait> " in repr(at.window.desk).replace(">,", "> ,").replace(" ,", " ")
+    session = f"with 127.0.0.1 port {server[0]}, watching, 0 jobs wait>"
+    assert repr(at.window.desk).endswith(f"{session}, 0 jobs asked for>")
     assert repr(at.window.finder) == "<Finder idle>"
     assert repr(at.face) == f"<Face 'gpyro names - connected to 127.0.0.1:{server[0]}'>"

@@ -54,9 +54,13 @@ class _Dialog(tk.Toplevel):
         self.geometry(f"+{max(x, 0)}+{max(y, 0)}")
         self.minsize(self.winfo_reqwidth(), self.winfo_reqheight())
         self.deiconify()
-        self.wait_visibility()
-        self.grab_set()
+        # Only what is to be seen can keep clicks from the main window; nothing is waited for here.
+        self.bind("<Visibility>", self._take_over)
         first.focus_set()
+
+    def _take_over(self, _: object) -> None:
+        self.unbind("<Visibility>")
+        self.grab_set()
 
     def close(self) -> None:
         """Close it; the keyboard is back where it was."""
@@ -76,9 +80,8 @@ class Form(_Dialog):
         title: what is done. text: what that means, below it; empty for nothing.
         fields: what to fill in.
         action: the words on its button.
-        on_done: called with {key: value}, when the window is closed already. What it raises as ValueError or
-            PyroError before is shown in the window, see `check`.
-        check: called with the values first; its errors are shown, and the window stays.
+        on_done: called with {key: value} once the window is closed.
+        check: called with them before; a ValueError or PyroError of it is shown, and the window stays.
         danger: something is lost by it.
     """
 

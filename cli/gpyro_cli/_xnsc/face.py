@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 __all__ = ["TITLE", "Face"]
 
 TITLE = "gpyro names"
+#: Some lines of each pane.
+MIN_HEIGHT = 480
 #: After the last key before what was typed is searched for.
 TYPING_MS = 350
 
@@ -44,7 +46,6 @@ class Face:
         return f"<Face {self.root.title()!r}>"
 
     def _lay_out(self) -> None:
-        self.root.minsize(780, 480)
         self.root.geometry("1000x660")
         self.root.rowconfigure(0, weight=1)
         self.root.columnconfigure(0, weight=1)
@@ -52,12 +53,14 @@ class Face:
         self.frame.grid(sticky="nsew")
         self.frame.columnconfigure(0, weight=1)
         self.frame.rowconfigure(2, weight=1)
-        self._lay_out_contact()
-        self._lay_out_actions()
+        bars = [self._lay_out_contact(), self._lay_out_actions()]
         self._lay_out_panes()
         self._lay_out_status()
+        self.root.update_idletasks()
+        # No button is cut off, whatever the fonts; the margins are those of the frame.
+        self.root.minsize(max(bar.winfo_reqwidth() for bar in bars) + 24, MIN_HEIGHT)
 
-    def _lay_out_contact(self) -> None:
+    def _lay_out_contact(self) -> ttk.Frame:
         bar = ttk.Frame(self.frame)
         bar.grid(row=0, sticky="ew")
         bar.columnconfigure(1, weight=3)
@@ -76,8 +79,9 @@ class Face:
         discover.grid(row=0, column=5)
         for entry in (self.host, self.identification):
             entry.bind("<Return>", lambda _: self._window.connect())
+        return bar
 
-    def _lay_out_actions(self) -> None:
+    def _lay_out_actions(self) -> ttk.Frame:
         bar = ttk.Frame(self.frame)
         bar.grid(row=1, sticky="ew", pady=(12, GAP))
         self.buttons: dict[str, ttk.Button] = {}
@@ -87,6 +91,7 @@ class Face:
             # Two belong together: objects, groups, meta.
             button.grid(row=0, column=column, padx=(0, GAP // 2 if column % 2 == 0 else 2 * GAP))
             self.buttons[method] = button
+        return bar
 
     def _lay_out_panes(self) -> None:
         upright = ttk.PanedWindow(self.frame, orient="vertical")

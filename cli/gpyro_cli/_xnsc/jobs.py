@@ -14,7 +14,7 @@ from gpyro_cli._xnsc.worker import in_words
 if TYPE_CHECKING:
     from gpyro.naming import NameServerProxy
 
-__all__ = ["each", "look_after", "read_page", "search"]
+__all__ = ["each", "look_after", "read_page", "read_status", "search"]
 
 #: Questions for details that are on their way at once.
 MAX_SIDE_BY_SIDE = 32
@@ -33,13 +33,19 @@ def each(names: Iterable[str], action: Callable[[str], object]) -> list[tuple[st
     return results
 
 
+def read_status(ns: NameServerProxy) -> tuple[str, dict[str, Any]]:
+    """Return which server answers, of a pair, and its status; an empty one for who may not know it."""
+    try:
+        status = ns.status()
+    except AccessDeniedError:
+        status = {}
+    return str(ns.URI), status
+
+
 def read_page(ns: NameServerProxy, page: Page) -> tuple[list[tuple[str, int]], dict[str, bool]]:
     """Return a page of a group, and {name: True} of those behind which nobody stands any more."""
     entries = ns.list(page.group, page.offset, page.limit)
-    try:
-        doubtful = bool(ns.status()["stale_leases"])
-    except AccessDeniedError:
-        doubtful = False
+    doubtful = read_status(ns)[1].get("stale_leases")
     objects = [join_name(page.group, part) for part, kind in entries if kind == OBJECT] if doubtful else []
     return entries, {name: stale for name, stale in look_after(ns, objects).items() if stale}
 

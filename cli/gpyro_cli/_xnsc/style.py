@@ -78,7 +78,7 @@ def make_icons(root: tk.Tk) -> tuple[str, str]:
     They are Tk's own: the end of a PhotoImage of Python's may come in another thread and call Tk there.
     """
     # A folder with its tab; a disc, row by row.
-    discs = [(8 - half, y, 8 + half, y + 1) for y, half in enumerate((3, 4, 5, 5, 5, 5, 5, 5, 4, 3), 3)]
+    discs = [(8 - half, y, 8 + half, y + 1) for y, half in enumerate((2, 4, 4, 5, 5, 5, 5, 4, 4, 2), 3)]
     return _make_icon(root, "group", [(1, 3, 8, 6), (1, 5, 16, 14)]), _make_icon(root, "object", discs)
 
 

@@ -250,7 +250,9 @@ class DetailsPane(_TextPane):
         self._line("Meta", "none" if details["meta"] is None else as_text(details["meta"]))
 
     def _line(self, words: str, value: str, tag: str = "value") -> None:
-        self.write((words, "dim"), ("\t", "value"), (f"{value}\n", tag))
+        for line in value.split("\n"):
+            self.write((words, "dim"), ("\t", "value"), (f"{line}\n", tag))
+            words = ""
 
 
 class MessagePane(_TextPane):

@@ -15,7 +15,7 @@ from gpyro.uri import PyroURI
 from gpyro_cli._xnsc.actions import Actions
 from gpyro_cli._xnsc.face import Face
 from gpyro_cli._xnsc.finder import Finder
-from gpyro_cli._xnsc.jobs import look_after, read_page
+from gpyro_cli._xnsc.jobs import look_after, read_page, read_status
 from gpyro_cli._xnsc.model import RESET, NameTree, Page, parse_place
 from gpyro_cli._xnsc.worker import Desk, Handlers, Place
 
@@ -108,7 +108,6 @@ class Window:
     def _contact(self, place: Place) -> None:
         self._forget()
         self._connecting = True
-        self._place = place
         self.face.set_state("looking for a name server", "accent", False)
         self.face.say(f"Looking for a name server {'' if place.host is None else 'at '}{place}.")
         self.desk.connect(place)
@@ -124,8 +123,7 @@ class Window:
     def _connected(self, uri: str) -> None:
         self._uri, self._connecting = uri, False
         self.face.identification.delete(0, "end")
-        parsed = PyroURI(uri)
-        self._where = parsed.address if parsed.is_unix else f"{parsed.address}:{parsed.port}"
+        self._where = where_is(uri)
         self.face.set_state(f"connected to {self._where}", "good", True)
         self.face.say(f"Connected to {uri}.")
         self.read(ROOT)
@@ -247,12 +245,17 @@ class Window:
 
     def _ask_status(self) -> None:
         self._status_asked = self.desk.ask(
-            "reading the status", lambda ns: ns.status(), self._show_status, self._lost, quiet=True
+            "reading the status", read_status, self._show_status, self._lost, quiet=True
         )
         self._lively = False
 
-    def _show_status(self, status: dict[str, Any]) -> None:
+    def _show_status(self, came: tuple[str, dict[str, Any]]) -> None:
         self._status_asked, self._status_at = False, time.monotonic()
+        uri, status = came
+        if uri != self._uri:
+            # Of a pair the other one answers.
+            self._uri, self._where = uri, where_is(uri)
+            self.face.say(f"Connected to {uri} now.")
         if self._silent:
             self._silent = False
             self.face.say(f"{self._where} answers again.")
@@ -328,15 +331,23 @@ class Window:
             self.finder.mark(name, is_stale)
 
 
+def where_is(uri: str) -> str:
+    """Return the place of an address in short."""
+    parsed = PyroURI(uri)
+    return str(parsed.address) if parsed.is_unix else f"{parsed.address}:{parsed.port}"
+
+
 def status_line(status: dict[str, Any]) -> str:
-    """Return what is worth knowing of a server at a glance."""
+    """Return what is worth knowing of a server at a glance; empty where it may not be known."""
+    if not status:
+        return ""
     parts = [f"{status['names']:,} {'name' if status['names'] == 1 else 'names'}"]
     if status.get("groups") is not None:
         parts.append(f"{status['groups']:,} {'group' if status['groups'] == 1 else 'groups'}")
     if status.get("stale_leases"):
         parts.append(f"{status['stale_leases']:,} stale")
     pair = status.get("pair")
-    parts.append("no twin" if not pair else f"{pair['role']} of a pair, {pair['state']}")
+    parts.append("no twin" if not pair else f"{pair['role']}: {pair['state']}")
     if pair and pair.get("conflicts"):
         parts.append(f"{pair['conflicts']:,} conflicts")
     return "   ·   ".join(parts)
