@@ -22,6 +22,7 @@ COMMANDS = {
     "keygen": ("keygen", "Make a key that a caller proves itself with."),
     "ns": ("ns", "Run a name server."),
     "nsc": ("nsc", "Look at and change the names in a running name server."),
+    "xnsc": ("xnsc", "Show and change the names in a name server, in a window."),
 }
 
 
