@@ -155,8 +155,9 @@ def test_private_names_of_the_name_server_are_not_callable(ns: naming.NameServer
     from gpyro.objects import build_table
 
     assert sorted(build_table(ns).methods) == [
-        "createGroup", "deleteGroup", "flatlist", "fullName", "getMeta", "get_system_meta", "list", "ping",
-        "register", "resolve", "resolve_many", "setMeta", "shutdown", "unregister",
+        "close_lease", "createGroup", "deleteGroup", "flatlist", "fullName", "getMeta", "get_system_meta", "hold",
+        "let_go", "list", "open_lease", "ping", "register", "renew_lease", "resolve", "resolve_many", "setMeta",
+        "shutdown", "unregister",
     ]  # fmt: skip
     with pytest.raises(AttributeError):
         build_table(ns).read("_storage")
