@@ -136,10 +136,13 @@ class LeaseKeeper:
             if self._is_ending:
                 # The lease has been closed, and everything went with it.
                 return True
-            self._leaving[key] = None
         try:
             remove_address(ns, key)
-            self._leaving.pop(key, None)
+        except BaseException:
+            with self._lock:
+                if key not in self._held:
+                    self._leaving[key] = None
+            raise
         finally:
             self._go_on()
         return True
@@ -328,7 +331,11 @@ class LeaseKeeper:
                 raise
             except PyroError as exc:
                 Log.warn("LeaseKeeper", f"could not unregister {key[0]!r}: {exc}")
-            self._leaving.pop(key, None)
+            with self._lock:
+                self._leaving.pop(key, None)
+                if key in self._held:
+                    # It is held again since.
+                    self._missing[key] = None
         for key in [*self._missing]:
             if time.monotonic() >= self._renew_at or self._lease != lease or self._is_ending:
                 return

@@ -190,6 +190,19 @@ class StorageConformance(ABC):
         storage.unregister(":Default.x", OTHER)
         assert storage.kind(":Default.x") is None
 
+    def test_addresses_are_replaced_only_where_they_are_those_that_were_seen(self, storage: NameStorage) -> None:
+        storage.register(":Default.x", URI, created=1.0)
+        storage.set_meta(":Default.x", b"kept")
+        seen = storage.members(":Default.x")
+        storage.register(":Default.x", OTHER, created=2.0, instead_of=seen)
+        assert storage.members(":Default.x") == (Member(OTHER, 2.0),)
+        assert storage.get_meta(":Default.x") == b"kept"
+        with pytest.raises(NamingError, match="name already exists"):
+            storage.register(":Default.x", URI, created=3.0, instead_of=seen)
+        storage.unregister(":Default.x")
+        storage.register(":Default.x", URI, created=4.0, instead_of=seen)
+        assert storage.members(":Default.x") == (Member(URI, 4.0),)
+
     def test_lease_is_kept_until_it_is_closed_and_takes_its_addresses_along(self, storage: NameStorage) -> None:
         storage.open_lease("one", seconds=30.0, created=1.0, owner="a")
         storage.open_lease("two", seconds=5.0, created=2.0)
