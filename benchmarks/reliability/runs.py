@@ -12,6 +12,7 @@ from time import monotonic, sleep
 from typing import Any
 
 from benchmarks.processes import WorkerProcess
+from benchmarks.reliability.leases import run_leases
 from benchmarks.reliability.pairs import run_pairs
 from benchmarks.reliability.report import Report
 
@@ -298,6 +299,7 @@ RUNS: dict[str, Callable[[bool], Report]] = {
     "R3": run_dribble,
     "R5": run_churn,
     "R14": run_pairs,
+    "R15": run_leases,
     "R23": run_guessing,
     "R24": run_bombs,
 }
