@@ -1,12 +1,10 @@
-"""The tree that names form: records of groups, objects and leases, and the changes from one state to the next.
+"""The tree that names form, and the changes from one of its states to the next.
 
     tree.plan_register(":Default.x", uri, created=now)    checks, and returns changes; nothing is in place yet
     tree.apply(change)                                    puts one in place
     tree.apply(change.undone())                           and takes it back
 
-A change is the whole record of one name before and after, so it can be written to a disk, sent to a twin, put
-in place again where it already is, and taken back, without knowing what it was for. Changes of one plan belong
-together: all of them are kept, or none.
+Changes of one plan belong together: all of them are kept, or none.
 
 Every change has a revision of its own, higher than all before it. The two of a pair of name servers number with
 different remainders of two, so that a revision is never given twice: equal revision, equal record.
@@ -18,12 +16,8 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right, insort
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-from hashlib import blake2b
-from typing import NamedTuple
 
-from ormsgpack import packb
-
+from gpyro.namerecords import Change, Changes, Member, Record, Records
 from gpyro.names import (
     GROUP,
     LEASE,
@@ -42,113 +36,9 @@ from gpyro.names import (
     split_name,
 )
 
-__all__ = [
-    "Change",
-    "Changes",
-    "Grave",
-    "Graves",
-    "Member",
-    "NameTree",
-    "Record",
-    "Records",
-    "SystemMeta",
-    "check_page",
-]
+__all__ = ["NameTree", "check_page"]
 
 DIGEST_MODULUS = 1 << 64
-
-
-@dataclass(frozen=True)
-class SystemMeta:
-    """What the tree itself notes of a name: its kind, when it came (seconds since 1970) and whose it is."""
-
-    kind: int
-    created: float
-    owner: str | None = None
-
-    def __str__(self) -> str:
-        """Return it as `nsc showmeta` prints it. Source: Pyro 3.16, transcript A3."""
-        return f"[type={self.kind} timestamp={self.created} owner={self.owner}]"
-
-
-class Member(NamedTuple):
-    """One address under a name: whose it is, and the id of the lease that it hangs on (None: it stays)."""
-
-    uri: str
-    created: float
-    owner: str | None = None
-    lease: str | None = None
-
-
-class Record(NamedTuple):
-    """All that is kept of one name.
-
-    `name` is a full one, or the id of a lease, which has no colon. `meta` is the user's value as bytes, `seconds`
-    the length of a lease.
-    """
-
-    name: str
-    kind: int
-    revision: int
-    created: float
-    owner: str | None = None
-    members: tuple[Member, ...] = ()
-    meta: bytes | None = None
-    seconds: float = 0.0
-
-    def digest(self) -> int:
-        """Return 64 bits that differ where anything of the record differs; 0 for a root that nobody changed."""
-        if self.revision == 0:
-            return 0
-        name, kind, revision, created, owner, members, meta, seconds = self
-        fields = (name, kind, revision, created, owner, [*map(tuple, members)], meta, seconds)
-        return int.from_bytes(blake2b(packb(fields), digest_size=8).digest(), "big")
-
-
-class Change(NamedTuple):
-    """One name before and after; None is "not there"."""
-
-    name: str
-    revision: int
-    before: Record | None
-    after: Record | None
-
-    def undone(self) -> Change:
-        """Return the change back."""
-        return Change(self.name, self.revision, self.after, self.before)
-
-
-class Grave(NamedTuple):
-    """A name was removed: in which revision, and what it was (revision and addresses) as the remover knew it."""
-
-    revision: int
-    covers: int
-    uris: tuple[str, ...] = ()
-
-    @classmethod
-    def of(cls, change: Change) -> Grave:
-        """Return that of a change that removes something."""
-        assert change.before is not None
-        return cls(change.revision, change.before.revision, tuple(m.uri for m in change.before.members))
-
-    def holds(self, record: Record) -> bool:
-        """Tell whether it is this record that was removed.
-
-        A registration that was never acknowledged may have got another revision on the other side.
-        """
-        if record.revision <= self.covers:
-            return True
-        uris = {member.uri for member in record.members}
-        return bool(uris) and uris <= set(self.uris) and record.revision < self.revision
-
-
-#: By full name.
-Graves = dict[str, Grave]
-
-
-#: These have names because `list` is a method below.
-Records = list[Record]
-Changes = list[Change]
 
 
 class _Children:

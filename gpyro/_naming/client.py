@@ -12,8 +12,8 @@ from gpyro._naming.routing import Route
 from gpyro._naming.server import MAX_AT_ONCE, check_address, check_list
 from gpyro._naming.watching import EventRows
 from gpyro.configuration import Settings, config
+from gpyro.namerecords import SystemMeta
 from gpyro.names import ROOT, Listing, expand_name
-from gpyro.nametree import SystemMeta
 from gpyro.proxy import Proxy, RemoteMethod
 from gpyro.uri import PyroURI
 

@@ -18,8 +18,8 @@ from gpyro._naming.primary import Primary
 from gpyro._naming.secondary import Secondary
 from gpyro._naming.twin import PairStorage
 from gpyro.log import Log
+from gpyro.namerecords import Changes
 from gpyro.names import LEASE, Names, Reason, naming_error
-from gpyro.nametree import Changes
 from gpyro.storage.base import NameStorage
 
 __all__ = ["Leases"]

@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping
 from gpyro._naming.rights import LOOKUP, GroupRights, Rights, is_owner, make_rights
 from gpyro.context import current_call
 from gpyro.errors import AccessDeniedError
+from gpyro.namerecords import Member, Record
 from gpyro.names import ROOT
-from gpyro.nametree import Member, Record
 
 __all__ = ["Guard", "owner_of_call"]
 

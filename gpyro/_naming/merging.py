@@ -15,8 +15,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Set
 from typing import Any, NamedTuple
 
+from gpyro.namerecords import Change, Changes, Grave, Member, Record
 from gpyro.names import GROUP, LEASE, MAX_MEMBERS, OBJECT
-from gpyro.nametree import Change, Changes, Grave, Member, NameTree, Record
+from gpyro.nametree import NameTree
 
 __all__ = [
     "Verdict",

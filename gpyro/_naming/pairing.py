@@ -31,7 +31,8 @@ from gpyro import hub
 from gpyro._naming.retrying import was_made_before
 from gpyro.errors import NamingError, ProtocolError, PyroError, ServerBusyError
 from gpyro.log import Log
-from gpyro.nametree import Changes, Grave, Graves, NameTree
+from gpyro.namerecords import Changes, Grave, Graves
+from gpyro.nametree import NameTree
 from gpyro.proxy import Proxy
 from gpyro.storage.base import KNOWN_TO_TWIN
 from gpyro.storage.tree import TreeStorage

@@ -22,7 +22,7 @@ from gpyro._naming.pairing import (
 from gpyro._naming.synchronising import synchronise
 from gpyro.errors import ProtocolError, PyroError
 from gpyro.log import Log
-from gpyro.nametree import Changes
+from gpyro.namerecords import Changes
 from gpyro.uri import PyroURI
 
 __all__ = ["Primary"]

@@ -7,8 +7,8 @@ from typing import Any
 
 from gpyro._naming.meta import decode_meta
 from gpyro._version import __version__
+from gpyro.namerecords import Member, Record
 from gpyro.names import OBJECT
-from gpyro.nametree import Member, Record
 from gpyro.storage.base import NameStorage
 from gpyro.storage.tree import TreeStorage
 

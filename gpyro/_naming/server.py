@@ -19,8 +19,9 @@ from gpyro._naming.watching import EventLog, EventRows
 from gpyro.configuration import config
 from gpyro.context import current_call
 from gpyro.errors import NamingError, URIError
+from gpyro.namerecords import Member, Record, SystemMeta
 from gpyro.names import OBJECT, ROOT, Listing, Reason, expand_name, naming_error, split_name
-from gpyro.nametree import Member, Record, SystemMeta, check_page
+from gpyro.nametree import check_page
 from gpyro.objects import ObjBase, cancellable
 from gpyro.storage.base import NameStorage
 from gpyro.storage.memory import MemoryStorage

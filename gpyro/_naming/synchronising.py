@@ -20,8 +20,9 @@ from gpyro._naming.merging import (
 )
 from gpyro.errors import ProtocolError
 from gpyro.log import Log
+from gpyro.namerecords import Grave, Graves, Record
 from gpyro.names import LEASE
-from gpyro.nametree import Grave, Graves, NameTree, Record
+from gpyro.nametree import NameTree
 
 if TYPE_CHECKING:
     from gpyro._naming.primary import Primary

@@ -10,8 +10,8 @@ from gpyro._naming.primary import Primary
 from gpyro._naming.rights import ADMIN
 from gpyro._naming.secondary import Secondary
 from gpyro.errors import ProtocolError
+from gpyro.namerecords import Member, Record, Records
 from gpyro.names import ROOT, FlatListing, Listing, Names
-from gpyro.nametree import Member, Record, Records
 from gpyro.objects import ObjBase
 from gpyro.storage.base import Listener, NameStorage
 from gpyro.uri import PyroURI

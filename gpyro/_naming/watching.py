@@ -19,8 +19,8 @@ from typing import Any, NamedTuple
 
 from gpyro import hub
 from gpyro.errors import ServerBusyError
+from gpyro.namerecords import Change, Changes, Record
 from gpyro.names import GROUP, LEASE, ROOT, split_name
-from gpyro.nametree import Change, Changes, Record
 
 __all__ = [
     "ALIVE", "CHANGED", "CREATED", "DELETED", "KINDS", "MAX_WAIT_SECONDS", "REGISTERED", "RESET", "STALE",

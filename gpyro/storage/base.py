@@ -22,8 +22,8 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import TypeVar
 
+from gpyro.namerecords import Changes, Member, Record, Records, SystemMeta
 from gpyro.names import OBJECT, FlatListing, Listing, Names
-from gpyro.nametree import Changes, Member, Record, Records, SystemMeta
 
 S = TypeVar("S", bound="NameStorage")
 

@@ -22,8 +22,9 @@ from typing import Any, NamedTuple
 from ormsgpack import packb, unpackb
 
 from gpyro.errors import NamingError, StorageError
+from gpyro.namerecords import Changes, Grave, Graves, Member, Record
 from gpyro.names import ROOT
-from gpyro.nametree import Changes, Grave, Graves, Member, NameTree, Record
+from gpyro.nametree import NameTree
 from gpyro.storage.base import KNOWN_TO_TWIN
 from gpyro.storage.claim import APPLICATION_ID, FORMAT, RESTORE, Claim, storage_error
 from gpyro.storage.journal import NotKept

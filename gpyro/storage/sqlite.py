@@ -14,8 +14,9 @@ from functools import partial
 
 from gpyro import hub
 from gpyro.errors import NamingError, StorageError
+from gpyro.namerecords import Changes
 from gpyro.names import MAX_NAMES
-from gpyro.nametree import Changes, NameTree
+from gpyro.nametree import NameTree
 from gpyro.storage.claim import Claim, make_file
 from gpyro.storage.database import Entry, Stand, Writer, fill_new, read_into, stand_of
 from gpyro.storage.journal import Journal, Round

@@ -8,8 +8,9 @@ from typing import Protocol, TypeVar
 
 from gpyro import hub
 from gpyro.errors import NamingError
+from gpyro.namerecords import Changes, Graves, Member, Record, Records
 from gpyro.names import FlatListing, Listing, Names
-from gpyro.nametree import Changes, Graves, Member, NameTree, Record, Records
+from gpyro.nametree import NameTree
 from gpyro.storage.base import Listener, NameStorage, objects_in
 
 T = TypeVar("T")

@@ -12,8 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gpyro.errors import NamingError
+from gpyro.namerecords import Change, Changes, Member, Record, SystemMeta
 from gpyro.names import GROUP, LEASE, MAX_DEPTH, MAX_MEMBERS, OBJECT
-from gpyro.nametree import Change, Changes, Member, NameTree, Record, SystemMeta
+from gpyro.nametree import NameTree
 
 
 def tree_of(*names: str) -> NameTree:

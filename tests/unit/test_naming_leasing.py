@@ -17,7 +17,7 @@ from gpyro._naming.leasing import ANSWER_SECONDS, LATE_SECONDS, LOOK_SECONDS, MA
 from gpyro._naming.rights import is_owner
 from gpyro.context import Call, enter_scope
 from gpyro.errors import AccessDeniedError, NamingError
-from gpyro.nametree import Member
+from gpyro.namerecords import Member
 from gpyro.objects import ObjBase
 from gpyro.storage.memory import MemoryStorage
 

@@ -25,8 +25,9 @@ from gpyro._naming.secondary import Secondary
 from gpyro._naming.synchronising import digests, synchronise
 from gpyro._naming.twin import TwinObject
 from gpyro.errors import NamingError, ProtocolError
+from gpyro.namerecords import Grave, Member, Record
 from gpyro.names import GROUP, LEASE, OBJECT
-from gpyro.nametree import Grave, Member, NameTree, Record
+from gpyro.nametree import NameTree
 from gpyro.proxy import Proxy
 from gpyro.storage.memory import MemoryStorage
 from gpyro.uri import PyroURI

@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from gpyro.errors import NamingError
+from gpyro.namerecords import Change, Member, SystemMeta
 from gpyro.names import GROUP, OBJECT, split_name
-from gpyro.nametree import Change, Member, SystemMeta
 from gpyro.storage.base import NameStorage
 
 URI = "PYRO://127.0.0.1:7766/0123456789abcdef"

@@ -15,8 +15,8 @@ import pytest
 
 from gpyro import hub
 from gpyro.errors import NamingError, StorageError
+from gpyro.namerecords import Change, Member, Record
 from gpyro.names import GROUP, MAX_NAMES, OBJECT
-from gpyro.nametree import Change, Member, Record
 from gpyro.storage import database
 from gpyro.storage.base import KNOWN_TO_TWIN, NameStorage
 from gpyro.storage.database import Entry, Writer, stand_of
