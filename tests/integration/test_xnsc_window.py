@@ -517,9 +517,13 @@ def test_search_shows_what_fits_and_follows_changes(at: Bench, ns: Ns) -> None:
     at.face.pattern.insert(0, "ove")
     at.enter(at.face.pattern)
     at.until(lambda: at.face.found.rows() == [" :Default.oven"])
+    at.face.pattern.delete(0, "end")
+    at.face.pattern.insert(0, ":Default.press-")
+    at.enter(at.face.pattern)
+    at.until(lambda: at.face.found.rows() == [" :Default.press-0", " :Default.press-1"])
     at.face.pattern.event_generate("<Escape>")
     at.until(lambda: not at.window.finder.is_on)
-    assert at.face.names.winfo_ismapped()
+    at.until(at.face.names.winfo_ismapped)
 
 
 class Ageing(gpyro.naming.NameServer):
