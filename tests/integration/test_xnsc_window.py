@@ -22,6 +22,8 @@ pytestmark = needs_window
 
 Ns = gpyro.naming.NameServerProxy
 NS = ["-m", "gpyro", "ns", "-r"]
+#: Ticks of 10 ms during a wait of a second that a window that waits itself does not come to.
+FROZEN_TICKS = 10
 #: Tcl ends the process when the last reference to an interpreter goes in another thread than its own, as happens
 #: when the garbage is collected there; so none of them goes.
 _interpreters: list[Any] = []
@@ -73,6 +75,7 @@ class Bench:
         _interpreters.append(self.root.tk)
         self.window = Window(self.root, **given)
         self.face = self.window.face
+        self.ticks = 0
 
     def until(self, condition: Callable[[], object]) -> None:
         """Let Tk run until something is so."""
@@ -95,6 +98,11 @@ class Bench:
         widget.focus_force()
         self.root.update()
         widget.event_generate("<Return>")
+
+    def start_ticking(self) -> None:
+        """Count how often Tk gets to do something."""
+        self.ticks += 1
+        self.window.later("tick of the test", 10, self.start_ticking)
 
     def messages(self) -> str:
         return self.face.messages.content()
@@ -210,23 +218,15 @@ def test_what_is_no_host_is_told_and_nothing_is_asked(bench: Bench, typed: str, 
 
 def test_window_lives_on_while_a_mute_server_is_waited_for(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gpyro.config, "connect_timeout_seconds", 1.0)
-    ticks = 0
-
-    def tick() -> None:
-        nonlocal ticks
-        ticks += 1
-        bench.window.later("tick of the test", 10, tick)
-
     with socket.socket() as mute:
         mute.bind(("127.0.0.1", 0))
         mute.listen()
         bench.face.host.insert(0, f"127.0.0.1:{mute.getsockname()[1]}")
         bench.enter(bench.face.host)
-        tick()
+        bench.start_ticking()
         bench.until(lambda: bench.face.busy.cget("text") == "looking for a name server …")
         bench.tells("could not find a name server on host 127.0.0.1")
-    # A window that waits itself would tick once; an unhurried one does it a hundred times.
-    assert ticks > 10
+    assert bench.ticks > FROZEN_TICKS
     assert "the call took longer than it was allowed" in bench.messages()
     bench.until(lambda: bench.face.busy.cget("text") == "")
     assert bench.usable() == {False}
@@ -250,6 +250,30 @@ def test_server_that_is_slow_is_left_for_another_one(
     # What the first one says at last is not heard any more.
     assert "could not find" not in bench.messages()
     assert bench.root.title().endswith(f"connected to 127.0.0.1:{server[0]}")
+
+
+def test_window_lives_on_while_a_request_hangs_and_the_request_ends_by_its_limit(
+    bench: Bench, server: tuple[int, Program], ns: Ns, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from gpyro_cli._xnsc import window, worker
+
+    monkeypatch.setattr(worker, "CALL_SECONDS", 1.0)
+    monkeypatch.setattr(window, "STATUS_SECONDS", 0.2)
+    bench.connect(server[0])
+    bench.until(lambda: bench.face.status.cget("text"))
+    server[1].process.send_signal(signal.SIGSTOP)
+    try:
+        bench.window.read_again()
+        bench.start_ticking()
+        bench.until(lambda: bench.face.busy.cget("text") == "reading : …")
+        # Forms can be filled in meanwhile.
+        bench.form("register").close()
+        bench.tells("took longer than it was allowed")
+        assert bench.ticks > FROZEN_TICKS
+        bench.until(lambda: bench.root.title().endswith(f"no answer from 127.0.0.1:{server[0]}"))
+    finally:
+        server[1].process.send_signal(signal.SIGCONT)
+    bench.tells("answers again")
 
 
 def test_identification_is_asked_for_and_gone_once_it_was_right(
@@ -319,7 +343,7 @@ def test_caller_who_may_not_look_at_the_root_is_told_so(
 def test_name_is_registered_with_the_form_and_removed_with_the_other(at: Bench, ns: Ns) -> None:
     at.open(":Default")
     form = at.form("register")
-    at.fill(form, name=":Default.quotes", uri="PYRO://127.0.0.1:7766/quotes")
+    at.fill(form, name="quotes", uri="PYRO://127.0.0.1:7766/quotes")
     at.enter(form.widgets["uri"])
     at.tells(":Default.quotes registered.")
     assert str(ns.resolve("quotes")) == "PYRO://127.0.0.1:7766/quotes"
@@ -493,9 +517,13 @@ def test_search_shows_what_fits_and_follows_changes(at: Bench, ns: Ns) -> None:
     at.face.pattern.insert(0, "ove")
     at.enter(at.face.pattern)
     at.until(lambda: at.face.found.rows() == [" :Default.oven"])
+    at.face.pattern.delete(0, "end")
+    at.face.pattern.insert(0, ":Default.press-")
+    at.enter(at.face.pattern)
+    at.until(lambda: at.face.found.rows() == [" :Default.press-0", " :Default.press-1"])
     at.face.pattern.event_generate("<Escape>")
     at.until(lambda: not at.window.finder.is_on)
-    assert at.face.names.winfo_ismapped()
+    at.until(at.face.names.winfo_ismapped)
 
 
 class Ageing(gpyro.naming.NameServer):

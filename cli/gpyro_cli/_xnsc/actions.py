@@ -6,7 +6,8 @@ import ast
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from gpyro.names import GROUP, ROOT, split_name, validate_group, validate_name
+from gpyro.configuration import config
+from gpyro.names import GROUP, ROOT, expand_name, split_name, validate_group, validate_name
 from gpyro.uri import PyroURI
 from gpyro_cli._xnsc.dialogs import Field, Form, Reader, Values
 from gpyro_cli._xnsc.jobs import each
@@ -51,7 +52,7 @@ class Actions:
             PyroURI(values["uri"])
 
         def done(values: Values) -> None:
-            name, uri = values["name"], values["uri"]
+            name, uri = _full_name(values), values["uri"]
             options = {"replace": values["replace"], "member": values["member"]}
             self._change(
                 "register", values, f"registering {name}", f"{name} registered.",
@@ -83,7 +84,7 @@ class Actions:
         """Make an empty group."""
 
         def done(values: Values) -> None:
-            name = values["name"]
+            name = _full_name(values)
             self._change(
                 "create_group", values, f"creating {name}", f"Group {name} created.",
                 lambda ns: ns.createGroup(name), name,
@@ -127,7 +128,7 @@ class Actions:
             _meta_of(values)
 
         def done(values: Values) -> None:
-            name, meta = values["name"], _meta_of(values)
+            name, meta = _full_name(values), _meta_of(values)
             self._change(
                 "set_meta", values, f"setting the meta of {name}",
                 f"Meta of {name} {'taken away' if meta is None else 'set'}.", lambda ns: ns.setMeta(name, meta),
@@ -163,7 +164,7 @@ class Actions:
             return
         Form(
             self._window.face.frame, "Show meta", "", [Field("name", "Name")], "Show",
-            lambda values: ask(values["name"]), lambda values: validate_name(values["name"]),
+            lambda values: ask(_full_name(values)), lambda values: validate_name(values["name"]),
         )  # fmt: skip
 
     # -- what they share
@@ -207,7 +208,7 @@ class Actions:
         if len(names) <= 1:
             field = Field("name", "Name", names[0] if names else "")
             Form(
-                self._window.face.frame, title, text, [field], action, lambda values: run([values["name"]]),
+                self._window.face.frame, title, text, [field], action, lambda values: run([_full_name(values)]),
                 lambda values: validate_name(values["name"]), danger=True,
             )  # fmt: skip
             return
@@ -218,6 +219,11 @@ class Actions:
             self._window.face.frame, f"{action} {len(names):,} names", f"{shown}\n\n{text}", [], action,
             lambda _: run(names), danger=True,
         )  # fmt: skip
+
+
+def _full_name(values: Values) -> str:
+    """Return the name that was typed; a relative one belongs to the default group."""
+    return expand_name(values["name"], config.ns_defaultgroup)
 
 
 def _meta_of(values: Values) -> Any:

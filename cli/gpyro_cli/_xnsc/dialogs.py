@@ -113,8 +113,8 @@ class Form(_Dialog):
         self.bind("<Return>", self._on_return)
         self.bind("<Control-Return>", lambda _: self.submit())
         unfinished = [self.widgets[field.key] for field in fields if _is_unfinished(field)]
-        first = unfinished[0] if unfinished else next(iter(self.widgets.values()), self.button)
-        self.open(self.button if danger and not unfinished else first)
+        boxes = [self.widgets[field.key] for field in fields if field.kind != "check"]
+        self.open(unfinished[0] if unfinished else self.button if danger or not boxes else boxes[-1])
 
     def _add(self, row: int, field: Field) -> None:
         widget: Any

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 from gpyro.errors import AccessDeniedError, NamingError, PyroError
-from gpyro.names import OBJECT, join_name
+from gpyro.names import OBJECT, ROOT, join_name
 from gpyro_cli._xnsc.model import Page, is_stale
 from gpyro_cli._xnsc.worker import in_words
 
@@ -66,8 +66,8 @@ def look_after(ns: NameServerProxy, names: Iterable[str]) -> dict[str, bool]:
 def search(ns: NameServerProxy, pattern: str, after: str, limit: int) -> list[dict[str, Any]]:
     """Return the details of names that a pattern finds behind a name; one more than the limit, if there is more.
 
-    Text without wildcards is looked for anywhere in the names.
+    Text without wildcards is looked for anywhere in the last parts; with a colon in front, full names begin so.
     """
     if not any(character in pattern for character in "*?["):
-        pattern = f"*{pattern}*"
-    return list(itertools.islice(ns.search(":", glob=pattern, after=after), limit + 1))
+        pattern = f"{pattern}*" if pattern.startswith(ROOT) else f"*{pattern}*"
+    return list(itertools.islice(ns.search(ROOT, glob=pattern, after=after), limit + 1))
