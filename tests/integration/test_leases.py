@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import gevent
@@ -61,6 +62,16 @@ class Place:
 
     def there(self, name: str) -> float:
         return self.wait_until(lambda: self.knows(name), f"{name} is there")
+
+
+def renewals_of(starter: NameServerStarter) -> int:
+    """Return how many renewals a name server has answered."""
+    assert starter.ns is not None
+    return starter.ns._leases.book.renewals
+
+
+def is_renewed(starter: NameServerStarter, before: int) -> bool:
+    return renewals_of(starter) > before
 
 
 def stop(server: Program) -> Ended:
@@ -163,7 +174,10 @@ def test_stopped_server_loses_its_names_and_registers_again_when_it_goes_on(plac
     assert not place.knows("stopped")
 
 
-def test_stale_name_is_taken_over_and_comes_back_when_it_is_free(place: Place) -> None:
+def test_stale_name_is_taken_over_and_comes_back_when_it_is_free(
+    nearby: tuple[Place, NameServerStarter],
+) -> None:
+    place, starter = nearby
     with place.server("serve", "wanted", lease=2) as first:
         first.read_until("up")
         before = place.ns.resolve("wanted")
@@ -180,8 +194,8 @@ def test_stale_name_is_taken_over_and_comes_back_when_it_is_free(place: Place) -
         begin = time.monotonic()
         assert place.wait_until(take, "the name is stale") - begin <= 2 + SLACK_SECONDS
         first.process.send_signal(signal.SIGCONT)
-        # It learns of that at its next renewal, and leaves it to the other one.
-        gevent.sleep(1.0)
+        # It learns of that with its next renewal, and leaves it to the other one.
+        place.wait_until(partial(is_renewed, starter, renewals_of(starter) + 1), "two more renewals")
         assert str(place.ns.resolve("wanted")) == taken
         place.ns.unregister("wanted")
         place.there("wanted")
@@ -190,18 +204,21 @@ def test_stale_name_is_taken_over_and_comes_back_when_it_is_free(place: Place) -
     assert f"':Default.wanted' is lost for {before}: it stands for {taken} now" in ended.stderr
 
 
-def test_killed_server_is_restarted_at_once_and_takes_its_name_over(place: Place) -> None:
+def test_killed_server_is_restarted_at_once_and_takes_its_name_over(
+    nearby: tuple[Place, NameServerStarter],
+) -> None:
+    place, starter = nearby
     addresses = set()
     for _ in range(3):
+        before = renewals_of(starter)
         with place.server("serve", "restarted", lease=3600) as server:
             server.read_until("up")
             addresses.add(str(place.ns.resolve("restarted")))
-            # Which connection is the holder's is known with the first renewal.
-            gevent.sleep(0.3)
+            # Which connection is the holder's is known with the first renewal, which comes at once.
+            place.wait_until(partial(is_renewed, starter, before), "the first renewal")
             server.process.kill()
             server.process.wait()
     assert len(addresses) == 3
-    place.ns.unregister("restarted")
 
 
 def test_name_of_a_live_server_is_not_taken_over(place: Place) -> None:

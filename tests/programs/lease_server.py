@@ -6,6 +6,7 @@ It says "up" when it holds them, "done" when it has done what its kind is about,
 import os
 import sys
 import time
+import warnings
 
 KIND, PORT, *NAMES = sys.argv[1:]
 if KIND == "patched":
@@ -14,6 +15,8 @@ if KIND == "patched":
     monkey.patch_all()
 
 import gpyro
+
+warnings.simplefilter("ignore", DeprecationWarning)  # from 3.12 on: a fork in a process with threads
 
 #: Longer than three of the leases that the tests give.
 HELD_UP_SECONDS = 3.5
