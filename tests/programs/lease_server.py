@@ -18,8 +18,8 @@ import gpyro
 
 warnings.simplefilter("ignore", DeprecationWarning)  # from 3.12 on: a fork in a process with threads
 
-#: Longer than three of the leases that the tests give.
-HELD_UP_SECONDS = 3.5
+#: Longer than two of the leases that the tests give.
+HELD_UP_SECONDS = 2.5
 
 ns = gpyro.naming.NameServerLocator().getNS("127.0.0.1", int(PORT))
 daemon = gpyro.Daemon(port=0, norange=True)
