@@ -3,12 +3,14 @@
 The hub's own poll descriptor may not be handed out: watching it in gevent's select aborts the process, and
 timers, offloaded calls and other threads do not make it readable. So a native thread polls it and writes one
 byte to a socket pair, then waits until the byte has been taken. While calls are running it also writes every
-10 ms, so that timers fire in a hub that nobody else runs, and once a second while connections are watched over.
+10 ms, so that timers fire in a hub that nobody else runs, once a second while connections are watched over, and as
+often as greenlets that wait for timers have asked for (`HubState.turns_wanted`).
 """
 
 from __future__ import annotations
 
 import _socket
+import math
 import select
 import time
 from collections.abc import Callable
@@ -125,9 +127,9 @@ class Bridge:
         self._ours.close()
 
     def _wait_and_write(self, poll: select.poll) -> None:
-        turn_wheel_at = time.monotonic() + WHEEL_SECONDS
+        begun = time.monotonic()
         while not self._closed:
-            busy = self._is_busy() or (self._state.has_tickers() and time.monotonic() >= turn_wheel_at)
+            busy = self._is_busy() or time.monotonic() >= begun + self._longest_pause()
             try:
                 ready = poll.poll(BUSY_MS if busy else IDLE_MS)
             except OSError:
@@ -135,6 +137,13 @@ class Bridge:
             if ready or busy:
                 self.poke()
                 return
+
+
+    def _longest_pause(self) -> float:
+        """Return after how many seconds the hub has to turn although nothing comes."""
+        pause = WHEEL_SECONDS if self._state.has_tickers() else math.inf
+        # A copy at one go: this is another thread than the one that fills it.
+        return min([pause, *list(self._state.turns_wanted.values())])
 
 
 def _make_pair() -> tuple[_socket.socket, _socket.socket]:

@@ -106,6 +106,8 @@ class HubState:
         self.loops_by_itself = 0
         self.members: weakref.WeakSet[Ticker] = weakref.WeakSet()
         self.tenants: weakref.WeakSet[Tenant] = weakref.WeakSet()
+        #: Who waits for timers in greenlets: seconds that the loop may stand still where somebody else runs it.
+        self.turns_wanted: dict[object, float] = {}
         #: Streams that have yet to send what is queued before they close.
         self.closing: set[Any] = set()
         self.watchdog: Any = None

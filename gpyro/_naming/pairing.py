@@ -179,6 +179,7 @@ class Pair(ABC):
     def start(self) -> None:
         """Begin to look for the twin; from the thread whose hub serves the name server."""
         self._hub = hub.current_state()
+        self._hub.turns_wanted[self] = LOOK_SECONDS
         for loop in self._loops():
             hub.spawn_in(self._hub, loop)
 
@@ -190,6 +191,8 @@ class Pair(ABC):
         """Stop; the twin notices at once."""
         self._become(PairState.ENDED, "this name server ends")
         self._let_go()
+        if self._hub is not None:
+            self._hub.turns_wanted.pop(self, None)
 
     def resync(self) -> None:
         """Compare the copies anew.

@@ -17,7 +17,7 @@ import gpyro
 from gpyro.errors import NamingError
 from gpyro.naming import NameServerProxy
 from tests.support.pairs import PairOfServers, kill_in_turn, wait_for
-from tests.support.programs import Program, make_environment, run
+from tests.support.programs import PROGRAMS, Program, make_environment, run
 from tests.support.relay import Relay
 
 KILLS = 16 if os.environ.get("GPYRO_CAMPAIGNS") == "full" else 4
@@ -217,3 +217,22 @@ def test_lease_that_is_renewed_at_the_secondary_holds_at_both_and_over_a_death(p
     wait_for(lambda: second.resolve_many(["held"])["held"] is None, "over")
     for proxy in (first, second):
         proxy._release()
+
+
+def test_primary_in_a_loop_of_the_programs_own_leads_as_well(tmp_path: Path) -> None:
+    with PairOfServers(tmp_path, started=False) as pair:
+        words = [str(PROGRAMS / "pair_in_foreign_loop.py"), *map(str, pair.ports)]
+        with Program(words, make_environment(tmp_path)) as program:
+            program.read_until("up")
+            pair.start(1)
+            pair.wait_paired()
+            first, second = pair.proxy(0), pair.proxy(1)
+            second.register("x", "PYRO://127.0.0.1:1/x")
+            assert first.list() == [("x", 1)]
+            pair.kill(1)
+            wait_for(lambda: pair.status(0)["state"] == "degraded, single copy", "alone")
+            pair.start(1)
+            pair.wait_paired()
+            first.shutdown()
+            for proxy in (first, second):
+                proxy._release()
