@@ -89,6 +89,10 @@ class AccessDeniedError(PyroError):
     """
 
 
+class PatternError(PyroError, ValueError):
+    """A pattern is malformed, too long, or could take too long to match; the message names it and the way out."""
+
+
 class StorageError(PyroError):
     """The place where names are kept did not take a change, which is undone; or it is damaged, or too new."""
 

@@ -16,9 +16,11 @@ from __future__ import annotations
 from gpyro import seams
 from gpyro._naming.client import NameServerLocator, NameServerProxy, find_name_server, resolve_uri
 from gpyro._naming.following import NameWatch
+from gpyro._naming.meta import decode_meta, encode_meta
 from gpyro._naming.rights import Rights, parse_rights
 from gpyro._naming.server import NAMESERVER_NAME, NameServer
 from gpyro._naming.starter import NameServerStarter, as_identifications
+from gpyro._naming.urifile import read_uri_file
 from gpyro._naming.watching import NameEvent
 from gpyro.util import run_command
 
@@ -32,8 +34,11 @@ __all__ = [
     "NameWatch",
     "Rights",
     "as_identifications",
+    "decode_meta",
+    "encode_meta",
     "find_name_server",
     "parse_rights",
+    "read_uri_file",
 ]
 
 seams.resolve_name.fill(resolve_uri)

@@ -27,6 +27,8 @@ from gpyro.uri import PyroURI, build_unix_address
 __all__ = ["NameServerLocator", "NameServerProxy", "find_name_server", "resolve_uri"]
 
 LOCAL_HOST = "localhost"
+#: Names in one page of a search: the first is there soon, and few are asked for in vain.
+SEARCH_PAGE = 1_000
 
 
 class NameServerProxy(Proxy):
@@ -163,6 +165,24 @@ class NameServerProxy(Proxy):
     def details(self, name: str) -> Details:
         """Return all that is known of an object or group; see `NameServer.details`."""
         return self._ask("details", self.fullName(name))  # type: ignore[no-any-return]
+
+    def search(
+        self, group: str = ROOT, *, glob: str | None = None, regex: str | None = None, meta: Any = None,
+        after: str = "",
+    ) -> Iterator[Details]:  # fmt: skip
+        """Return the details of what is found below a group, one after another; see `NameServer.search`.
+
+        The first page is asked for at once, each other one when it is needed. What changes meanwhile may or may
+        not be met.
+        """
+        query = (self.fullName(group), glob, regex, meta)
+        return self._go_on(query, self._ask("search", *query, after, SEARCH_PAGE))
+
+    def _go_on(self, query: tuple[Any, ...], page: dict[str, Any]) -> Iterator[Details]:
+        yield from page["found"]
+        while page["after"] is not None:
+            page = self._ask("search", *query, page["after"], SEARCH_PAGE)
+            yield from page["found"]
 
     def status(self) -> dict[str, Any]:
         """Return what can be told of the name server as a whole; see `NameServer.status`."""

@@ -156,7 +156,8 @@ def test_private_names_of_the_name_server_are_not_callable(ns: naming.NameServer
 
     assert sorted(build_table(ns).methods) == [
         "changes", "createGroup", "deleteGroup", "details", "flatlist", "fullName", "getMeta", "get_system_meta",
-        "list", "ping", "register", "resolve", "resolve_many", "setMeta", "shutdown", "status", "unregister",
+        "list", "ping", "register", "resolve", "resolve_many", "search", "setMeta", "shutdown", "status",
+        "unregister",
     ]  # fmt: skip
     with pytest.raises(AttributeError):
         build_table(ns).read("_storage")
