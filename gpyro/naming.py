@@ -21,12 +21,14 @@ from gpyro._naming.broadcast import BCReqValidator, BroadcastServer
 from gpyro._naming.client import NameServerProxy
 from gpyro._naming.following import NameWatch
 from gpyro._naming.locating import NameServerLocator, find_name_server
+from gpyro._naming.meta import decode_meta, encode_meta
 from gpyro._naming.persistent import PersistentNameServer
 from gpyro._naming.plugins import load_guards
 from gpyro._naming.resolving import resolve_uri
 from gpyro._naming.rights import Rights, parse_rights
 from gpyro._naming.server import NAMESERVER_NAME, NameServer
 from gpyro._naming.starter import NameServerStarter, as_identifications
+from gpyro._naming.urifile import read_uri_file
 from gpyro._naming.watching import NameEvent
 from gpyro.util import run_command
 
@@ -43,9 +45,12 @@ __all__ = [
     "PersistentNameServer",
     "Rights",
     "as_identifications",
+    "decode_meta",
+    "encode_meta",
     "find_name_server",
     "load_guards",
     "parse_rights",
+    "read_uri_file",
 ]
 
 seams.resolve_name.fill(resolve_uri)

@@ -7,6 +7,7 @@ from importlib import import_module
 from typing import Any
 
 import click
+from click.shell_completion import CompletionItem
 
 from gpyro import __version__
 
@@ -15,6 +16,7 @@ __all__ = ["COMMANDS", "LazyGroup", "cli", "main"]
 #: Name: the module that has it, and the line in `gpyro --help`, kept here so that help loads none of them.
 COMMANDS = {
     "certs": ("certs", "Make certificates for development."),
+    "completion": ("completion", "Print the script that lets a shell complete gpyro's commands."),
     "config": ("config", "Show the active settings and where each comes from."),
     "demo": ("demo", "Start servers, call them in every way, compare, and stop them."),
     "echoserver": ("echoserver", "Run the built-in echo server."),
@@ -43,11 +45,23 @@ class LazyGroup(click.Group):
         with formatter.section("Commands"):
             formatter.write_dl([(name, COMMANDS[name][1]) for name in self.list_commands(ctx)])
 
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Return commands and options that begin so; like help, it loads no command."""
+        names = (name for name in self.list_commands(ctx) if name.startswith(incomplete))
+        items = [CompletionItem(name, help=COMMANDS[name][1]) for name in names]
+        return items + click.Command.shell_complete(self, ctx, incomplete)
+
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
         except (click.ClickException, click.exceptions.Exit, click.Abort):
             raise
+        except BrokenPipeError:
+            # Whoever read what is printed has seen enough; an error of a connection would be one of gpyro's.
+            from gpyro_cli.output import silence_stdout
+
+            silence_stdout()
+            raise click.exceptions.Exit(0) from None
         except Exception as exc:
             if ctx.params.get("debug"):
                 _print_traceback(exc)

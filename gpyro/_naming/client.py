@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from gpyro._naming import holding
@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from gpyro.auth import DefaultConnValidator
 
 __all__ = ["NameServerProxy"]
+
+#: Names in one page of a search: the first is there soon, and few are asked for in vain.
+SEARCH_PAGE = 1_000
 
 
 class NameServerProxy(Proxy):
@@ -221,6 +224,24 @@ class NameServerProxy(Proxy):
     def details(self, name: str) -> Details:
         """Return all that is known of an object or group; see `NameServer.details`."""
         return self._ask("details", self.fullName(name))  # type: ignore[no-any-return]
+
+    def search(
+        self, group: str = ROOT, *, glob: str | None = None, regex: str | None = None, meta: Any = None,
+        after: str = "",
+    ) -> Iterator[Details]:  # fmt: skip
+        """Return the details of what is found below a group, one after another; see `NameServer.search`.
+
+        The first page is asked for at once, each other one when it is needed. What changes meanwhile may or may
+        not be met.
+        """
+        query = (self.fullName(group), glob, regex, meta)
+        return self._go_on(query, self._ask("search", *query, after, SEARCH_PAGE))
+
+    def _go_on(self, query: tuple[Any, ...], page: dict[str, Any]) -> Iterator[Details]:
+        yield from page["found"]
+        while page["after"] is not None:
+            page = self._ask("search", *query, page["after"], SEARCH_PAGE)
+            yield from page["found"]
 
     def status(self) -> dict[str, Any]:
         """Return what can be told of the name server as a whole; see `NameServer.status`."""

@@ -70,6 +70,11 @@ class NameWatch:
         state = "closed" if self._closed else "server is lost" if self._lost else "open"
         return f"<NameWatch of {self.group!r} at {self._ns.URI}, {state}, {len(self._events)} events at hand>"
 
+    @property
+    def is_closed(self) -> bool:
+        """True once it has ended."""
+        return self._closed
+
     def __iter__(self) -> NameWatch:
         return self
 

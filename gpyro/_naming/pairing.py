@@ -195,14 +195,20 @@ class Pair(ABC):
             self._hub.turns_wanted.pop(self, None)
 
     def resync(self) -> None:
-        """Compare the copies anew.
+        """Compare the copies anew, and return when they are equal.
 
         Raises:
-            NamingError: the twin is not there.
+            NamingError: the twin is not there, or went away meanwhile.
         """
-        if self.state not in (PairState.LEADING, PairState.FOLLOWING):
+        paired = (PairState.LEADING, PairState.FOLLOWING)
+        if self.state in paired:
+            self._lose(self.term, "asked for")
+        until = time.monotonic() + GATE_SECONDS
+        while self.state not in paired and time.monotonic() < until:
+            self._wait_changed(LOOK_SECONDS)
+        if self.state not in paired:
+            # Source: Pyro 3.16, transcript A6.
             raise NamingError(f"cannot resync: twin NS is unknown or unreachable ({self._reason})")
-        self._lose(self.term, "asked for")
 
     def _become(self, state: PairState, reason: str = "") -> None:
         before, self.state = self.state, state

@@ -14,6 +14,7 @@ from gpyro._naming.meta import decode_meta, encode_meta
 from gpyro._naming.pairing import Pair
 from gpyro._naming.reporting import Details, Report, details_of, storage_report
 from gpyro._naming.rights import ADMIN, LOOKUP, REGISTER, REMOVE, GroupRights, Rights
+from gpyro._naming.searching import Query, search
 from gpyro._naming.twin import PairStorage, TwinObject
 from gpyro._naming.watching import EventLog, EventRows
 from gpyro.configuration import config
@@ -372,6 +373,35 @@ class NameServer(ObjBase):
         full_name = self.fullName(name)
         self._guard.require(LOOKUP, full_name)
         return details_of(self._storage.record(full_name), self._is_stale)
+
+    def search(
+        self, group: str = ROOT, glob: str | None = None, regex: str | None = None, meta: Any = None,
+        after: str = "", limit: int = 1000,
+    ) -> dict[str, Any]:  # fmt: skip
+        """Find objects and groups below a group; what is given of `glob`, `regex` and `meta` has to fit.
+
+        Args:
+            group: where to look, at any depth.
+            glob: a pattern with `*`, `?` and `[...]`: of full names if it begins with a colon, else of their last
+                parts.
+            regex: a regular expression that full names match from their beginning on, as with `re.match`.
+            meta: a dict of which each item has to be in the user's meta, or a value that these have to equal.
+            after: go on behind this full name.
+            limit: how many to return at most, up to 10,000.
+
+        Returns:
+            found: the details of names, as `details` returns them, sorted part by part, each group before what is
+            in it; after: the name to go on behind, or None when there is no more. What is found may be few or
+            nothing before the end, as one call looks at a bounded number of names.
+
+        Raises:
+            NamingError: there is no such group. PatternError: a pattern is none, or could take too long.
+            ValueError: the limit cannot be one.
+        """
+        full_name = self.fullName(group)
+        self._guard.require(LOOKUP, full_name)
+        query = Query(full_name, glob, regex, meta, after, limit)
+        return search(self._storage, query, self._guard.sight(), self._is_stale)
 
     def status(self) -> dict[str, Any]:
         """Return what can be told of the name server as a whole; needs the right to look up the root.

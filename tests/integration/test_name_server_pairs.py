@@ -5,6 +5,7 @@ The long run is `GPYRO_CAMPAIGNS=full`; by default each server is killed once or
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 from collections.abc import Iterator
@@ -17,7 +18,7 @@ import gpyro
 from gpyro.errors import NamingError
 from gpyro.naming import NameServerProxy
 from tests.support.pairs import PairOfServers, kill_in_turn, wait_for
-from tests.support.programs import PROGRAMS, Program, make_environment, run
+from tests.support.programs import PROGRAMS, Ended, Program, free_port, make_environment, run
 from tests.support.relay import Relay
 
 KILLS = 16 if os.environ.get("GPYRO_CAMPAIGNS") == "full" else 4
@@ -131,6 +132,33 @@ def test_name_that_was_removed_while_the_twin_was_away_stays_removed_after_a_cra
         for side in (0, 1):
             assert pair.proxy(side).list() == [("kept", 1)]
         proxy._release()
+
+
+def test_nsc_shows_the_pair_and_has_it_compare_anew(pair: PairOfServers, tmp_path: Path) -> None:
+    def nsc(side: int, *words: str) -> Ended:
+        return run(["-m", "gpyro", "nsc", "-h", "127.0.0.1", "-p", str(pair.ports[side]), *words], environment)
+
+    environment = make_environment(tmp_path)
+    for side, role, state in ((0, "primary", "paired, leading"), (1, "secondary", "paired, following")):
+        shown = json.loads(nsc(side, "status", "--json").stdout)["pair"]
+        assert (shown["role"], shown["state"]) == (role, state)
+        assert shown["twin"] == f"127.0.0.1:{pair.ports[1 - side]}"
+        done = nsc(side, "resync")
+        assert (done.status, done.stdout) == (0, "NS has compared its names with its twin's.\n")
+    pair.kill(0)
+    wait_for(lambda: pair.status(1)["state"] == "degraded, single copy", "alone")
+    assert "degraded, single copy" in nsc(1, "status").stdout
+    failed = nsc(1, "resync")
+    assert failed.status == 1 and "cannot resync: twin NS is unknown or unreachable" in failed.stderr
+
+
+def test_name_server_without_a_twin_cannot_compare(tmp_path: Path) -> None:
+    port = free_port()
+    with Program(["-m", "gpyro", "ns", "-r", "-p", str(port)], make_environment(tmp_path)) as program:
+        program.read_until("Name Server started.")
+        words = ["-m", "gpyro", "nsc", "-h", "127.0.0.1", "-p", str(port), "resync"]
+        failed = run(words, make_environment(tmp_path))
+        assert failed.status == 1 and "this name server has no twin; start a pair with -1 and -2" in failed.stderr
 
 
 def test_frozen_secondary_holds_a_registration_up_for_a_moment_only(pair: PairOfServers) -> None:

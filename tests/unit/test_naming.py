@@ -156,7 +156,8 @@ def test_private_names_of_the_name_server_are_not_callable(ns: naming.NameServer
     assert sorted(build_table(ns).methods) == [
         "changes", "close_lease", "createGroup", "deleteGroup", "details", "flatlist", "fullName", "getMeta",
         "get_system_meta", "hold", "let_go", "list", "open_lease", "pair_status", "ping", "register",
-        "renew_lease", "resolve", "resolve_many", "resync", "setMeta", "shutdown", "status", "twin", "unregister",
+        "renew_lease", "resolve", "resolve_many", "resync", "search", "setMeta", "shutdown", "status", "twin",
+        "unregister",
     ]  # fmt: skip
     with pytest.raises(AttributeError):
         build_table(ns).read("_storage")
