@@ -60,6 +60,8 @@ SILENCE_SECONDS = 0.75
 START_SECONDS = 2.0
 #: Seconds that a change waits for the copies to be equal.
 GATE_SECONDS = 3.0
+#: Seconds that who asks for a comparison waits for its end; less than a caller gives to one of two servers.
+RESYNC_SECONDS = 1.0
 #: Most removals that are remembered for a twin that is away; the oldest are forgotten first, and such a name may
 #: come back with the twin.
 MAX_GRAVES = 100_000
@@ -195,7 +197,7 @@ class Pair(ABC):
             self._hub.turns_wanted.pop(self, None)
 
     def resync(self) -> None:
-        """Compare the copies anew, and return when they are equal.
+        """Compare the copies anew, and return when they are equal, or, if they are large, being compared still.
 
         Raises:
             NamingError: the twin is not there, or went away meanwhile.
@@ -203,10 +205,10 @@ class Pair(ABC):
         paired = (PairState.LEADING, PairState.FOLLOWING)
         if self.state in paired:
             self._lose(self.term, "asked for")
-        until = time.monotonic() + GATE_SECONDS
-        while self.state not in paired and time.monotonic() < until:
-            self._wait_changed(LOOK_SECONDS)
-        if self.state not in paired:
+            until = time.monotonic() + RESYNC_SECONDS
+            while self.state not in paired and time.monotonic() < until:
+                self._wait_changed(LOOK_SECONDS)
+        if self.state not in (*paired, PairState.SYNCING):
             # Source: Pyro 3.16, transcript A6.
             raise NamingError(f"cannot resync: twin NS is unknown or unreachable ({self._reason})")
 
