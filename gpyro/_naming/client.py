@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from gpyro._naming import holding
 from gpyro._naming.following import NameWatch
+from gpyro._naming.namespace import MAX_AT_ONCE, check_address, check_list
 from gpyro._naming.reporting import Details
 from gpyro._naming.routing import Route
-from gpyro._naming.server import MAX_AT_ONCE, check_address, check_list
 from gpyro._naming.watching import EventRows
 from gpyro.configuration import Settings, config
 from gpyro.namerecords import SystemMeta

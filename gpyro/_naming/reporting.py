@@ -12,12 +12,10 @@ from gpyro.names import OBJECT
 from gpyro.storage.base import NameStorage
 from gpyro.storage.tree import TreeStorage
 
-__all__ = ["Details", "Report", "details_of", "storage_report"]
+__all__ = ["Details", "details_of", "storage_report"]
 
 #: What is told of one name; `NameServer.details` says what is in it.
 Details = dict[str, Any]
-#: A part of the status: called for each question, returns entries.
-Report = Callable[[], dict[str, Any]]
 
 
 def details_of(record: Record, is_stale: Callable[[str], bool]) -> Details:

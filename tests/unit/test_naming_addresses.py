@@ -9,7 +9,7 @@ import pytest
 import gpyro
 from gpyro import naming
 from gpyro._naming.meta import MAX_META_BYTES
-from gpyro._naming.server import MAX_AT_ONCE
+from gpyro._naming.namespace import MAX_AT_ONCE
 from gpyro.errors import NamingError, SerializationError
 from tests.support.servers import running_daemon
 

@@ -16,7 +16,6 @@ from hypothesis import strategies as st
 
 import gpyro
 from gpyro import naming
-from gpyro._naming import server
 from gpyro._naming.rights import RIGHTS, Rights, is_owner, make_rights, parse_rights
 from gpyro.configuration import Settings
 from gpyro.context import Call, enter_scope
@@ -214,7 +213,7 @@ class Names:
 
 @pytest.fixture
 def names(monkeypatch: pytest.MonkeyPatch) -> Names:
-    monkeypatch.setattr(server, "config", Settings())
+    use_in_naming(Settings(), monkeypatch)
     ns = naming.NameServer(rights=parse_rights(FILE))
     for group in (":Plant", ":Plant.safety", ":Plant.hall"):
         ns.createGroup(group)
@@ -288,7 +287,7 @@ def test_an_owner_removes_its_registration_and_sets_its_meta(names: Names) -> No
 
 
 def test_an_address_that_is_noted_as_owner_gives_nobody_rights(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(server, "config", Settings())
+    use_in_naming(Settings(), monkeypatch)
     names = Names(naming.NameServer(rights={":": {"*": {"register"}}}))
     names.may(names.anybody, "register", ":Default.x", URI)
     assert names.ns._getSystemMeta(":Default.x").owner == "127.0.0.1:4711"
@@ -310,7 +309,7 @@ def test_ping_and_full_name_are_for_everybody(names: Names) -> None:
 
 
 def test_shutdown_needs_admin_of_the_root(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(server, "config", Settings())
+    use_in_naming(Settings(), monkeypatch)
     ended: list[int] = []
     rights = {":": {"root": {"admin"}}, ":Plant": {"boss": {"admin"}}}
     ns = naming.NameServer(rights=rights, on_shutdown=lambda: ended.append(1))
@@ -329,7 +328,7 @@ def test_shutdown_needs_admin_of_the_root(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_without_rights_everybody_may_do_what_anybody_could(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(server, "config", Settings())
+    use_in_naming(Settings(), monkeypatch)
     names = Names(naming.NameServer())
     names.may(names.press, "register", ":Default.x", URI)
     names.may(names.anybody, "setMeta", ":Default.x", 1)
