@@ -5,6 +5,7 @@
     +-- NamingError                 caller: a name is not right, taken, or not there; or no name server
     +-- SerializationError          caller: a value cannot travel (also a TypeError)
     +-- ConfigurationError          caller: a setting has a value that it cannot have (also a ValueError)
+    +-- PatternError                caller: a pattern is not right, or could take too long (also a ValueError)
     +-- DaemonError                 caller: a daemon is used in a way it does not allow
     +-- AccessDeniedError           caller: it may not do that here; whoever runs the server can allow it
     +-- NoModuleError               peer:   a class that this side does not know
@@ -35,6 +36,7 @@ __all__ = [
     "LocalProtocolError",
     "NamingError",
     "NoModuleError",
+    "PatternError",
     "ProtocolError",
     "PyroError",
     "RemoteError",
@@ -74,6 +76,10 @@ class SerializationError(PyroError, TypeError):
 
 class ConfigurationError(PyroError, ValueError):
     """A setting has a value that it cannot have; the message names item, value and what is allowed."""
+
+
+class PatternError(PyroError, ValueError):
+    """A pattern is malformed, too long, or could take too long to match; the message names it and the way out."""
 
 
 class DaemonError(PyroError):
