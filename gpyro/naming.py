@@ -7,8 +7,8 @@
 `_naming/namespace` keeps the names, `_naming/server` makes a server of them, `_naming/persistent` keeps them in a
 database, `_naming/rights` says who may look at and change them, `_naming/expiring` when leases end.
 `_naming/client` is the caller's side, `_naming/locating` finds the server and `_naming/asking` asks for it by
-broadcast. `_naming/starter` runs one, `_naming/broadcast` answers who asks, `_naming/announcing` decides whether it
-does, `_naming/joining` makes it one of a pair (`pairing`), `_naming/plugins` has Pyro's security plugins,
+broadcast. `_naming/starter` runs one, `_naming/broadcast` answers who asks, `_naming/announcing` decides whether
+it does, `_naming/joining` makes it one of a pair (`pairing`), `_naming/plugins` has Pyro's security plugins,
 `_naming/urifile` is the file that tells where it runs. `python -m gpyro.naming` is `gpyro ns`.
 
 Source: Pyro 3 manual, chapter 5.

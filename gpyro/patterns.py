@@ -41,9 +41,9 @@ __all__ = ["MAX_PATTERN_LENGTH", "MAX_STEPS", "MAX_TEXT_LENGTH", "Pattern", "com
 MAX_PATTERN_LENGTH = 256
 #: Longest text that is matched, in characters: twice the longest name.
 MAX_TEXT_LENGTH = 512
-#: Most steps that `re` may need for one text: measured at 2 to 10 ns each, so 10 ms; two unbounded repeats
-#: that can share a text take half of it, three would take a hundred times as much.
-MAX_STEPS = 1_000_000
+#: Most steps that `re` may need for one text, measured at 10 ns each at the worst, so 20 ms: two unbounded
+#: repeats that can share a text take half of it, three would take a hundred times as much.
+MAX_STEPS = 2_000_000
 
 #: How it is matched.
 Engine = Literal["string tests", "state bits", "re", "re2"]
@@ -82,13 +82,13 @@ class Pattern:
         if not isinstance(text, str):
             raise PatternError(f"{_shown(text)} cannot be matched: it is no text but {type(text).__name__}")
         if len(text) > MAX_TEXT_LENGTH:
-            size = len(text)
-            raise PatternError(f"a text of {size} characters cannot be matched, the limit is {MAX_TEXT_LENGTH}")
+            raise PatternError(f"a text of {len(text)} characters is not matched, the limit is {MAX_TEXT_LENGTH}")
         return self._test(text)
 
     def __repr__(self) -> str:
         marks = ", ignores case" if self.ignore_case else ""
-        marks += ", whole" if self.whole and self.kind == "regex" else ""
+        if self.whole and self.kind == "regex":
+            marks += ", whole"
         return f"<Pattern {self.kind} {self.text!r}{marks}, matched by {self.engine}>"
 
 

@@ -9,7 +9,8 @@ where `steps` is what the piece costs by itself, over all its ways, and `ways` i
 a row multiply their ways; so do the rounds of a repeat. That is the whole proof, with one refinement that makes
 it useful: two branches that begin with different characters, or a repeat and what follows it, are never both
 worth trying at the same place. The other one fails at its first character, which costs its `stall`, and does
-not hand on. So `[^.]+\\.[^.]+` has one way, and `(a|a)*` has two for each round.
+not hand on. Branches that differ later, as `bar|baz`, cost all their steps, but only one of them hands on. So
+`[^.]+\\.[^.]+` has one way, and `(a|a)*` has two for each round.
 
 A step is one test of a character or a place, one branch or one round begun. Sets are compared by `sets.py`.
 A repeat of something that can be empty is never bounded here: matchers differ in how they leave it.
@@ -18,6 +19,7 @@ A repeat of something that can be empty is never bounded here: matchers differ i
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import combinations
 from typing import Any
 
 from gpyro._patterns import sets
@@ -82,6 +84,7 @@ def count_steps(tree: Tree, flags: int, length: int, whole: bool) -> int:
     return min(cost.steps + cost.ways, CAP)
 
 
+SINGLES = ("LITERAL", "NOT_LITERAL", "ANY", "IN")
 EMPTY = Shape(0, True, 0, 0, 1)
 
 
@@ -136,8 +139,7 @@ class _Counter:
         if op.name == "BRANCH":
             return self._branch(argument[1], flags, follow)
         if op.name in REPEATS:
-            low, high, body = argument
-            return self._repeat(low, high, body, flags, follow)
+            return self._repeat(argument, flags, follow)
         return Cost(1 if op.name == "AT" else sets.weight_of(op, argument), 1)
 
     def _branch(self, branches: list[Tree], flags: int, follow: Follow) -> Cost:
@@ -148,9 +150,12 @@ class _Counter:
             steps = max(cost.steps for cost in costs) + stalls + len(branches)
             return Cost(min(steps, CAP), max(cost.ways for cost in costs))
         steps = sum(cost.steps for cost in costs) + len(branches)
-        return Cost(min(steps, CAP), min(sum(cost.ways for cost in costs), CAP))
+        is_one_way = _exclude_each_other([_lead(branch, flags) for branch in branches])
+        ways = [cost.ways for cost in costs]
+        return Cost(min(steps, CAP), max(ways) if is_one_way else min(sum(ways), CAP))
 
-    def _repeat(self, low: int, high: int, body: Tree, flags: int, follow: Follow) -> Cost:
+    def _repeat(self, argument: Any, flags: int, follow: Follow) -> Cost:
+        low, high, body = argument
         shape = self.shape_of(body, flags)
         if shape.least == 0 and high > 1:
             raise Unbounded("repeats something that can be empty")
@@ -162,15 +167,18 @@ class _Counter:
         return self._rounds(low, rounds, cost, follow, is_apart)
 
     def _rounds(self, low: int, rounds: int, cost: Cost, follow: Follow, is_apart: bool) -> Cost:
-        """Add up the rounds from the last to the first; each is another try, or the way out, or both."""
-        steps, ways = cost.steps + 1, 1
+        """Add up the rounds; each is another one, or the way out, or both."""
+        exits = max(rounds - low, 0)
+        each = cost.steps + 1 + (follow.stall if is_apart else 0)
+        if cost.ways == 1:
+            return Cost(min(each * (rounds + 1), CAP), 1 if is_apart else 1 + exits)
+        # From the last round to the first. Both numbers double each time at least, so this is over soon.
+        steps, ways = each, 1
         for index in reversed(range(rounds)):
-            steps = min(cost.steps + cost.ways * steps + 1, CAP)
-            ways = min(cost.ways * ways, CAP)
-            if index >= low and is_apart:
-                steps, ways = min(steps + follow.stall, CAP), max(ways, 1)
-            elif index >= low:
-                ways = min(ways + 1, CAP)
+            steps = min(each + cost.ways * steps, CAP)
+            ways = min(cost.ways * ways + (index >= low and not is_apart), CAP)
+            if ways == CAP == steps:
+                break
         return Cost(steps, ways)
 
 
@@ -210,6 +218,30 @@ def _are_apart(masks: list[int]) -> bool:
             return False
         seen |= mask
     return True
+
+
+def _lead(tree: Tree, flags: int) -> list[int]:
+    """Return the bits of the first characters, one after the other, as far as there is no choice and no repeat."""
+    found: list[int] = []
+    for op, argument in tree:
+        if op.name == "SUBPATTERN":
+            inside = argument[3]
+            found += _lead(inside, flags_within(argument, flags))
+            if any(inner.name not in SINGLES for inner, _ in inside):
+                break
+        elif op.name not in SINGLES:
+            break
+        else:
+            found.append(sets.mask_of(op, argument, flags))
+    return found
+
+
+def _exclude_each_other(leads: list[list[int]]) -> bool:
+    """Tell whether each two differ in some character for certain."""
+    return all(
+        any(not one & other for one, other in zip(first, second, strict=False))
+        for first, second in combinations(leads, 2)
+    )
 
 
 def _end_mask(name: str) -> int:

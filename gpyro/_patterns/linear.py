@@ -12,7 +12,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from gpyro._patterns.tree import MAX_REPEAT, REPEATS, Bad, Tree, flags_within
+from gpyro._patterns.tree import REPEATS, UNLIMITED, Bad, Tree, flags_within
 
 __all__ = ["MAX_MEMORY_BYTES", "compile_linear", "is_installed"]
 
@@ -64,7 +64,7 @@ def compile_linear(tree: Tree, flags: int, whole: bool) -> Callable[[str], bool]
     written = write(tree, flags, whole)
     try:
         compiled = re2.compile(written, options)
-    except (re2.error, UnicodeEncodeError) as exc:
+    except re2.error as exc:
         reason = exc.args[0].decode("utf-8", "replace") if isinstance(exc.args[0], bytes) else str(exc)
         raise Bad(f"is refused by re2: {reason}") from exc
     match = compiled.fullmatch if whole else compiled.match
@@ -98,8 +98,7 @@ def _piece(op: Any, argument: Any, flags: int) -> str:
     if op.name == "BRANCH":
         return f"(?:{'|'.join(_sequence(branch, flags) for branch in argument[1])})"
     if op.name in REPEATS:
-        low, high, body = argument
-        return _repeat(low, high, body, flags) + ("?" if op.name == "MIN_REPEAT" else "")
+        return _repeat(argument, flags) + ("?" if op.name == "MIN_REPEAT" else "")
     if op.name == "AT":
         return _place(argument.name, flags)
     if op.name == "ANY":
@@ -107,8 +106,9 @@ def _piece(op: Any, argument: Any, flags: int) -> str:
     return _in_case(_set(op, argument, flags), flags)
 
 
-def _repeat(low: int, high: int, body: Tree, flags: int) -> str:
-    most = "" if high == MAX_REPEAT else str(int(high))
+def _repeat(argument: Any, flags: int) -> str:
+    low, high, body = argument
+    most = "" if high == UNLIMITED else str(int(high))
     counts = {(0, ""): "*", (1, ""): "+", (0, "1"): "?"}.get((low, most), f"{{{low},{most}}}")
     return f"(?:{_sequence(body, flags)}){counts}"
 

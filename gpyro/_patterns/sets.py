@@ -26,15 +26,19 @@ NEWLINE = 1 << ord("\n")
 LAST_IN_TABLE = 0xFFFF
 
 
-def _ascii(pattern: str) -> int:
-    return sum(1 << code for code in range(128) if re.match(pattern, chr(code)))
+def _ascii(pattern: str, flags: int = 0) -> int:
+    return sum(1 << code for code in range(128) if re.match(pattern, chr(code), flags))
 
 
-LETTERS = _ascii("[A-Za-z]")
 #: Letters that are the same as some outside ASCII: long s, Kelvin, and Turkish i.
 RELATED = _ascii("[kKsSiI]")
-#: By the last part of the operation's name: all of it, and what is outside of ASCII.
-CLASSES = {"DIGIT": (_ascii(r"\d"), DIGIT), "WORD": (_ascii(r"\w"), DIGIT | WORD), "SPACE": (_ascii(r"\s"), SPACE)}
+#: By the last part of the category's name; the second with (?a), for which some controls are no white space.
+CLASSES = {
+    "DIGIT": _ascii(r"\d") | DIGIT, "WORD": _ascii(r"\w") | DIGIT | WORD, "SPACE": _ascii(r"\s") | SPACE,
+}  # fmt: skip
+ASCII_CLASSES = {
+    "DIGIT": _ascii(r"\d", re.ASCII), "WORD": _ascii(r"\w", re.ASCII), "SPACE": _ascii(r"\s", re.ASCII),
+}  # fmt: skip
 
 
 def mask_of(op: Any, argument: Any, flags: int) -> int:
@@ -64,14 +68,15 @@ def weight_of(op: Any, argument: Any) -> int:
     """Return how many comparisons one character costs there."""
     if op.name != "IN":
         return 1
-    return 1 + sum(_is_walked(*item) for item in argument)
+    return max(1, sum(_is_walked(*item) for item in argument))
 
 
 def _is_walked(op: Any, argument: Any) -> bool:
     if op.name == "CATEGORY":
         return True
-    last = argument[1] if op.name == "RANGE" else argument
-    return bool(op.name != "NEGATE" and last > LAST_IN_TABLE)
+    if op.name == "NEGATE":
+        return False
+    return int(argument[1] if op.name == "RANGE" else argument) > LAST_IN_TABLE
 
 
 def _item(op: Any, argument: Any, flags: int) -> tuple[int, int]:
@@ -86,8 +91,7 @@ def _item(op: Any, argument: Any, flags: int) -> tuple[int, int]:
 
 
 def _category(name: str, flags: int) -> tuple[int, int]:
-    inside, outside = CLASSES[name.rpartition("_")[2]]
-    whole = inside if flags & re.ASCII else inside | outside
+    whole = (ASCII_CLASSES if flags & re.ASCII else CLASSES)[name.rpartition("_")[2]]
     if "_NOT_" in name:
         whole = CHARACTERS & ~whole
     return whole, whole

@@ -27,15 +27,13 @@ except ImportError as exc:  # pragma: no cover
     ) from exc
 
 __all__ = [
-    "MAX_COUNT", "MAX_GROUPS", "MAX_REPEAT", "MAX_SET_CHARACTERS", "REPEATS", "Bad", "Tree", "Unbounded",
+    "MAX_COUNT", "MAX_GROUPS", "MAX_SET_CHARACTERS", "REPEATS", "UNLIMITED", "Bad", "Tree", "Unbounded",
     "children", "flags_within", "parse", "prefix_of",
 ]  # fmt: skip
 
 #: A parsed expression: [(operation, argument), ...], and what hangs on the arguments.
 Tree = Any
 
-#: What stands for "any number" in a tree.
-MAX_REPEAT = parser.MAXREPEAT
 #: Most opening parentheses, escaped ones too: Python's parser and ours call themselves for each that is open,
 #: three deep at most, and have a thousand calls in all.
 MAX_GROUPS = 32
@@ -44,6 +42,8 @@ MAX_COUNT = 1_000
 #: Characters in all sets together: `re` looks at each of them once when it compiles, 0.08 us each, so 5 ms.
 MAX_SET_CHARACTERS = 65_536
 
+#: The upper count of a repeat that has none.
+UNLIMITED = int(parser.MAXREPEAT)
 #: At most one of them holds.
 TYPE_FLAGS = re.ASCII | re.UNICODE
 REPEATS = ("MAX_REPEAT", "MIN_REPEAT")
@@ -61,6 +61,9 @@ REFUSED = {
 
 #: `(?i)` for everything; Python 3.11 takes it at the beginning only, so all do here.
 GLOBAL_FLAGS = re.compile(r"\(\?[aiLmsux]+\)")
+#: Group 1 is the inside of a set, which may lack its end.
+ESCAPES_AND_SETS = re.compile(r"\\.|\[\^?(\]?(?:\\.|[^\\\]])*)\]?", re.DOTALL)
+FUTURE_PAIRS = ("--", "&&", "~~", "||")
 LATE_FLAGS = "has flags for everything behind its beginning; write them first, or as (?i:...)"
 
 
@@ -86,16 +89,25 @@ def parse(text: str, flags: int) -> Tree:
         raise Bad(f"has {text.count('(')} opening parentheses, the limit is {MAX_GROUPS}")
     if GLOBAL_FLAGS.search(text, 1):
         raise Bad(LATE_FLAGS)
+    _check_sets(text)
     try:
         tree = parser.parse(text, flags)
     except re.error as exc:
         raise Bad(f"is no regular expression: {exc}") from exc
-    # Counts beyond C's, and the warnings about `[[` and `[a--b]` where they are errors.
+    # Counts beyond C's; and warnings, where they are errors, of which `_check_sets` leaves none that is known.
     except (OverflowError, RecursionError, Warning) as exc:
         raise Bad(f"is not taken as a regular expression: {exc}") from exc
     if _check(tree) > MAX_SET_CHARACTERS:
         raise Bad(f"has more than {MAX_SET_CHARACTERS} characters in its sets; write them with ^ or \\w, \\d, \\s")
     return tree
+
+
+def _check_sets(text: str) -> None:
+    """Refuse the sets about which `re` warns: it would write to the server's stderr what a caller sent."""
+    for found in ESCAPES_AND_SETS.finditer(text):
+        inside = found[1] or ""
+        if inside.startswith("[") or any(pair in inside for pair in FUTURE_PAIRS):
+            raise Bad(f"has the set {found[0]!r}, which later Pythons may read otherwise; write \\[ or \\-")
 
 
 def _check(tree: Tree) -> int:
@@ -115,7 +127,7 @@ def _check(tree: Tree) -> int:
 
 
 def _check_counts(low: int, high: int) -> None:
-    largest = low if high == MAX_REPEAT else int(high)
+    largest = low if high == UNLIMITED else high
     if largest > MAX_COUNT:
         raise Bad(f"repeats something {largest} times, the limit is {MAX_COUNT}")
 

@@ -19,13 +19,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from gpyro._patterns.tree import Tree, flags_within
+from gpyro._patterns.tree import REPEATS, UNLIMITED, Tree, flags_within
 
-__all__ = ["ANYTHING", "LINE", "NO_GAP", "Unit", "Wildcards", "from_glob", "from_tree"]
+__all__ = ["ANYTHING", "LINE", "NO_GAP", "Unit", "Wildcards", "fold", "from_glob", "from_tree"]
 
 #: What may stand in front of a unit: nothing; any run without newlines; any run.
 NO_GAP, LINE, ANYTHING = range(3)
-LAST_CODE = 0x10FFFF
 NEWLINE = ord("\n")
 
 
@@ -147,7 +146,7 @@ class _Bits:
         return bool(bits & self._goal)
 
     def _key(self, character: str) -> str:
-        return _fold(character) if self._ignore_case else character
+        return fold(character) if self._ignore_case else character
 
     def _takers(self, character: str) -> int:
         """Return the mask of the units that take the character."""
@@ -177,7 +176,7 @@ def _lower(character: str) -> str:
     return low if len(low) == 1 else "i"
 
 
-def _fold(character: str) -> str:
+def fold(character: str) -> str:
     """Return a key that exactly those characters share which are the same without their case, as in `re`."""
     return _lower(character).upper()
 
@@ -287,7 +286,7 @@ class _TreeReader:
 
     def add(self, op: Any, argument: Any) -> bool:
         """Add one piece; False when it is neither a unit nor a gap."""
-        if op.name in ("MAX_REPEAT", "MIN_REPEAT"):
+        if op.name in REPEATS:
             return self._add_repeat(*argument)
         unit = self._unit(op, argument)
         if unit is not None:
@@ -296,7 +295,7 @@ class _TreeReader:
         return unit is not None
 
     def _add_repeat(self, low: int, high: int, body: Tree) -> bool:
-        if low > 1 or high < LAST_CODE or [op.name for op, _ in body] != ["ANY"]:
+        if low > 1 or high != UNLIMITED or [op.name for op, _ in body] != ["ANY"]:
             return False
         if low:
             self.add(*body[0])

@@ -41,6 +41,8 @@ ALLOWED = {
     "cli/gpyro_cli/main.py": {"importlib"},
     # Asks whether a library is installed, by a constant name.
     "cli/gpyro_cli/certs.py": {"importlib"},
+    # re2.compile, which compiles a regular expression as re.compile does.
+    "gpyro/_patterns/linear.py": {"compile"},
     # The command's own module, for `python -m gpyro.naming`.
     "gpyro/util.py": {"importlib"},
     # A plugin that whoever starts a name server names, as `gpyro ns -s MODULE`.
