@@ -31,7 +31,7 @@ _of_parent: list[dict[Key, LeaseKeeper]] = []
 
 def _key_of(ns: NameServerProxy) -> Key:
     """Return what tells apart whom a process can be to a name server; a keeper keeps alive what `id` is of."""
-    core = ns.__dict__["_core"]
+    core = ns.__dict__["_route"].home
     identification = core.identification
     if not isinstance(identification, (str, bytes)):
         identification = None if identification is None else id(identification)

@@ -47,7 +47,8 @@ def twin_place(role: int, place: str | None) -> PyroURI:
         if not place:
             return PyroURI(host, TWIN_ID, port)
         given = PyroURI(f"PYRO://{place}/{TWIN_ID}")
-        return given if ":" in place else PyroURI(given.address, TWIN_ID, port)
+        has_port = ":" in place.rpartition("]")[2]
+        return given if has_port else PyroURI(given.address, TWIN_ID, port)
     except URIError as exc:
         raise NamingError(f"{place!r} is no place of a name server: {exc}; it is host:port") from exc
 

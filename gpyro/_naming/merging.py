@@ -73,6 +73,8 @@ def decide(
 
 
 def _decide_addresses(later: Record, earlier: Record, base: int) -> Verdict:
+    if earlier.revision <= base:
+        return Verdict(later)
     if max(len(later.members), len(earlier.members)) > 1:
         known = {member.uri for member in later.members}
         added = tuple(member for member in earlier.members if member.uri not in known)

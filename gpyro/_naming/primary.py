@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from gpyro import hub
+from gpyro._naming.checking import check_change, check_twin_address
 from gpyro._naming.merging import pack_change
 from gpyro._naming.pairing import (
     ANSWER_SECONDS,
@@ -16,11 +17,12 @@ from gpyro._naming.pairing import (
     LOOK_SECONDS,
     PRIMARY,
     TAKE_SECONDS,
+    TWIN_ID,
     Pair,
     PairState,
 )
 from gpyro._naming.synchronising import synchronise
-from gpyro.errors import ProtocolError, PyroError
+from gpyro.errors import PyroError
 from gpyro.log import Log
 from gpyro.namerecords import Changes
 from gpyro.uri import PyroURI
@@ -29,10 +31,6 @@ __all__ = ["Primary"]
 
 #: Revisions after which it is noted again how far the twin came.
 NOTE_AFTER = 20_000
-#: What a follower hands on: the methods of a storage that change something.
-CHANGES = frozenset(
-    ("register", "unregister", "create_group", "delete_group", "set_meta", "open_lease", "close_lease")
-)
 
 
 class Primary(Pair):
@@ -62,8 +60,12 @@ class Primary(Pair):
     def _confirm(self, revision: int) -> None:
         """Wait until the twin has this revision too, or is lost."""
         deadline = time.monotonic() + GATE_SECONDS
+        term = self.term
         while self.state is PairState.LEADING and self._confirmed < revision and time.monotonic() < deadline:
             self._wait_changed(LOOK_SECONDS)
+        if self._confirmed < revision:
+            # Nothing is answered as if both had it while only one has.
+            self._lose(term, f"revision {revision} has not reached the secondary within {GATE_SECONDS:g} s")
 
     def _lead_loop(self) -> None:
         while self.state is not PairState.ENDED:
@@ -111,7 +113,7 @@ class Primary(Pair):
         term = self.term
         try:
             self.twin_proxy(ANSWER_SECONDS).beat(term, revision, digest)
-        except PyroError as exc:
+        except Exception as exc:
             self._lose(term, f"the secondary does not answer: {exc}")
 
     def _send_loop(self) -> None:
@@ -129,7 +131,7 @@ class Primary(Pair):
         packed = [pack_change(change.name, change.revision, change.after) for change in changes]
         try:
             self.twin_proxy(TAKE_SECONDS).apply(term, previous, packed)
-        except PyroError as exc:
+        except Exception as exc:
             self._lose(term, f"the secondary did not take a change: {exc}")
             return
         if term == self.term and self.state is PairState.LEADING:
@@ -142,8 +144,7 @@ class Primary(Pair):
         """The follower hands on a change that it was asked for."""
         # The follower may know a little earlier than we that both are equal.
         self._check_term(term, PairState.LEADING, PairState.SYNCING)
-        if method not in CHANGES:
-            raise ProtocolError(f"{method!r} is no change of names")
+        check_change(method, args, options)
         return self.change(method, *args, **options)
 
     def on_renewed(self, term: str, leases: list[str]) -> None:
@@ -154,6 +155,6 @@ class Primary(Pair):
     def on_hello(self, address: PyroURI) -> tuple[str, str]:
         """The secondary says where it is; returns our term and state."""
         if self._twin is None or self.state is not PairState.LEADING:
-            self._note_twin(address)
+            self._note_twin(check_twin_address(address, TWIN_ID))
             self._notify(self._wake)
         return self.term, self.state.name

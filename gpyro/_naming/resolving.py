@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any, NamedTuple
 
 from gpyro._naming.client import NameServerProxy
 from gpyro._naming.locating import find_name_server
+from gpyro._naming.server import NAMESERVER_NAME
 from gpyro.configuration import config
 from gpyro.errors import NamingError, ProtocolError, ServerBusyError
 from gpyro.uri import PyroURI
@@ -19,6 +21,7 @@ class _Remembered(NamedTuple):
     home: PyroURI
     twin: PyroURI | None
     wants_identification: bool
+    until: float
 
 
 #: Settings that the search goes by: where that search led to. Those who look up names one after another need not
@@ -26,6 +29,8 @@ class _Remembered(NamedTuple):
 _remembered: dict[tuple[object, ...], _Remembered] = {}
 #: Most of them: a program has one set of settings, or two.
 MAX_REMEMBERED = 16
+#: Seconds after which it is searched for again: another one may be in the first place again.
+REMEMBER_SECONDS = 10.0
 
 
 def _search_settings() -> tuple[object, ...]:
@@ -38,15 +43,21 @@ def _search_settings() -> tuple[object, ...]:
 
 def _remember(ns: NameServerProxy) -> None:
     home, twin = ns._addresses()
+    if config.ns_hostname is not None:
+        wanted = PyroURI(config.ns_hostname, NAMESERVER_NAME, config.ns_port)
+        if str(home) != str(wanted):
+            # It stands in for the configured one, which may be back for the next question.
+            return
     if len(_remembered) >= MAX_REMEMBERED:
         _remembered.clear()
-    _remembered[_search_settings()] = _Remembered(home, twin, ns._has_identification())
+    until = time.monotonic() + REMEMBER_SECONDS
+    _remembered[_search_settings()] = _Remembered(home, twin, ns._has_identification(), until)
 
 
 def _ask_remembered(name: str, identification: object) -> PyroURI | None:
     """Ask the name server that had the last name; None where it is away or does not have this one."""
     known = _remembered.get(_search_settings())
-    if known is None:
+    if known is None or time.monotonic() > known.until:
         return None
     ns = NameServerProxy(known.home, identification if known.wants_identification else None, noconnect=1)
     ns._know_twin(known.twin)

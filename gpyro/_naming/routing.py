@@ -90,13 +90,16 @@ class Route:
         """Call a method that changes nothing; where the answer is lost it is asked again."""
         self._prepare()
         if self.away is not None:
-            return self._try_all(method, args, options, None)
-        try:
-            return RemoteMethod(self.current, method)(*args, **options)
-        except TimeoutError:
-            raise
-        except ConnectionClosedError:
-            return RemoteMethod(self.current, method)(*args, **options)
+            answer = self._try_all(method, args, options, None)
+        else:
+            try:
+                answer = RemoteMethod(self.current, method)(*args, **options)
+            except TimeoutError:
+                raise
+            except ConnectionClosedError:
+                answer = RemoteMethod(self.current, method)(*args, **options)
+        self._learn_if_due()
+        return answer
 
     def change(
         self, method: str, args: tuple[Any, ...], options: dict[str, Any],
@@ -112,8 +115,11 @@ class Route:
         """
         self._prepare()
         if self.away is None:
-            return RemoteMethod(self.current, method)(*args, **options)
-        return self._try_all(method, args, options, addresses)
+            answer = RemoteMethod(self.current, method)(*args, **options)
+        else:
+            answer = self._try_all(method, args, options, addresses)
+        self._learn_if_due()
+        return answer
 
     def _try_all(
         self, method: str, args: tuple[Any, ...], options: dict[str, Any],
@@ -133,10 +139,10 @@ class Route:
             except (ConnectionDeniedError, UnknownObjectError):
                 raise
             except (ProtocolError, ServerBusyError) as exc:
+                self._leave(core)
                 if time.monotonic() >= until or _is_over(core, exc):
                     raise
                 unsure |= bool(getattr(exc, "maybe_executed", False))
-                self._leave(core)
             if attempt % 2:
                 hub.sleep(ROUND_SECONDS)
         raise AssertionError("the loop returns or raises")
@@ -151,23 +157,21 @@ class Route:
 
     def _prepare(self) -> None:
         now = time.monotonic()
-        if now - self._learned_at >= LEARN_SECONDS:
-            self._learned_at = now
-            self._learn()
         if self.current is not self.home and now - self._moved_at >= RETURN_SECONDS and not self._looking_home:
             self._looking_home = True
             self._moved_at = now
             hub.spawn_in(hub.current_state(), self._look_home)
 
-    def _learn(self) -> None:
-        """Ask for the twin; a server that does not answer that does not answer the call that follows either."""
-        core = self.current
+    def _learn_if_due(self) -> None:
+        """Ask for the twin now and then, a server that has just answered; what goes wrong is nobody's concern."""
+        now = time.monotonic()
+        if now - self._learned_at < LEARN_SECONDS:
+            return
+        self._learned_at = now
         try:
-            self.know_twin(self._try_one(core, "twin", (), {})[1])
-        except ConnectionDeniedError:
-            raise
-        except PyroError:
-            self._learned_at = -LEARN_SECONDS
+            self.know_twin(self._try_one(self.current, "twin", (), {})[1])
+        except Exception:
+            self._learned_at = now - LEARN_SECONDS + RETURN_SECONDS
 
     def _look_home(self) -> None:
         try:

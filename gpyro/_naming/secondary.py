@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextvars import Context
 from itertools import islice
 from typing import Any
 
 from gpyro import hub
+from gpyro._naming.checking import check_record, check_removal, check_revision, check_twin_address
 from gpyro._naming.merging import pack_change, replay, unpack_change
 from gpyro._naming.pairing import (
     ANSWER_SECONDS,
@@ -17,11 +19,13 @@ from gpyro._naming.pairing import (
     START_SECONDS,
     SYNC_SECONDS,
     TAKE_SECONDS,
+    TWIN_ID,
     Pair,
     PairState,
 )
 from gpyro._naming.synchronising import digests
 from gpyro.errors import ConnectionClosedError, ProtocolError, PyroError
+from gpyro.log import Log
 from gpyro.uri import PyroURI
 
 __all__ = ["Secondary"]
@@ -48,7 +52,8 @@ class Secondary(Pair):
     def _make(self, term: str, method: str, args: tuple[Any, ...], options: dict[str, Any]) -> tuple[bool, Any]:
         if self.state is PairState.FOLLOWING:
             proxy = self.twin_proxy(TAKE_SECONDS + ANSWER_SECONDS)
-            return True, proxy.change(term, method, list(args), options)
+            # Without the caller's deadline: that his time is over is no fault of the primary's.
+            return True, Context().run(proxy.change, term, method, list(args), options)
         return super()._make(term, method, args, options)
 
     def _note_refusal(self, term: str, exc: ProtocolError) -> None:
@@ -65,18 +70,26 @@ class Secondary(Pair):
     def _follow_loop(self) -> None:
         started = time.monotonic()
         while self.state is not PairState.ENDED:
-            silent = time.monotonic() - self._heard > SILENCE_SECONDS
-            if self._twin is not None and (silent or self.state in (PairState.SINGLE, PairState.STARTING)):
-                self._say_hello()
-            elif self._twin is None:
-                self._stay_single("the primary is not known yet")
-            if self.state is PairState.FOLLOWING and self._renewed:
-                self._tell_renewed()
-            if self.state is PairState.SYNCING and time.monotonic() - self._heard > SYNC_SECONDS:
-                self._lose(self.term, "the primary stopped in the middle of it")
-            if time.monotonic() - started > START_SECONDS:
-                self._stay_single("the primary did not begin")
+            try:
+                self._look(started)
+            except Exception as exc:
+                # Whatever it is: without this loop nobody would notice that the primary is gone.
+                Log.error("NameServer", f"the pair: {type(exc).__name__}: {exc}")
+                self._lose(self.term, str(exc))
             hub.wait_for(self._wake, (), LOOK_SECONDS)
+
+    def _look(self, started: float) -> None:
+        silent = time.monotonic() - self._heard > SILENCE_SECONDS
+        if self._twin is not None and (silent or self.state in (PairState.SINGLE, PairState.STARTING)):
+            self._say_hello()
+        elif self._twin is None:
+            self._stay_single("the primary is not known yet")
+        if self.state is PairState.FOLLOWING and self._renewed:
+            self._tell_renewed()
+        if self.state is PairState.SYNCING and time.monotonic() - self._heard > SYNC_SECONDS:
+            self._lose(self.term, "the primary stopped in the middle of it")
+        if time.monotonic() - started > START_SECONDS:
+            self._stay_single("the primary did not begin")
 
     def note_renewed(self, lease: str) -> None:
         """A lease was renewed here; never waits."""
@@ -109,7 +122,7 @@ class Secondary(Pair):
 
     def on_begin(self, term: str, address: PyroURI) -> tuple[int, int, int, int]:
         """The primary is about to compare; returns base, revision, and the numbers of records and graves."""
-        self._note_twin(address)
+        self._note_twin(check_twin_address(address, TWIN_ID))
         self.term = term
         self._heard = time.monotonic()
         self._become(PairState.SYNCING)
@@ -142,6 +155,7 @@ class Secondary(Pair):
     def on_finish(self, term: str, revision: int, digest: int, conflicts: list[str]) -> bool:
         """The primary has sent everything; returns whether the copies are equal. Then we follow."""
         self._check_term(term, PairState.SYNCING)
+        check_revision(revision)
         self._summary = []
         mine = self.storage.inspect(lambda tree: tree.digest)
         if mine != digest:
@@ -175,4 +189,10 @@ class Secondary(Pair):
 
     def _put_in_place(self, packed: list[Any]) -> None:
         changes = [unpack_change(one) for one in packed]
+        for name, revision, record in changes:
+            check_revision(revision)
+            if record is None:
+                check_removal(name)
+            else:
+                check_record(record)
         self.storage.adopt(lambda tree: replay(tree, changes))

@@ -10,6 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from gpyro import hub
+from gpyro._naming.checking import check_record, check_revision
 from gpyro._naming.merging import (
     decide,
     differing,
@@ -21,7 +22,7 @@ from gpyro._naming.merging import (
 from gpyro.errors import ProtocolError
 from gpyro.log import Log
 from gpyro.namerecords import Grave, Graves, Record
-from gpyro.names import LEASE
+from gpyro.names import LEASE, ROOT, split_name
 from gpyro.nametree import NameTree
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ def synchronise(pair: Primary) -> None:
     pair.await_quiet()
     twin = pair.twin_proxy(STEP_SECONDS)
     base, revision, records, graves = twin.begin(term, pair.address)
-    pair.skip_to(revision)
+    pair.skip_to(check_revision(revision))
     theirs = dict(_pages(twin.summary, term, records))
     their_graves = {name: Grave(*grave) for name, *grave in _pages(twin.graves, term, graves)}
     conflicts = _merge(pair, twin, term, theirs, their_graves, max(base, pair.base))
@@ -93,6 +94,8 @@ def _merge(
     for piece in _in_pieces([name for name in names if name in theirs]):
         for packed in twin.fetch(term, list(piece)):
             name, _, record = unpack_change(packed)
+            if record is not None:
+                check_record(record)
             fetched[name] = record
     own = pair.storage.inspect(lambda tree: {name: tree.get(name) for name in names})
     wanted: Wanted = []
@@ -104,6 +107,7 @@ def _merge(
             conflicts.append(conflict)
         if record != own[name]:
             wanted.append((name, record, record is fetched.get(name)))
+    wanted = _without_needed_groups(wanted, names, own)
     leases = pair.storage.inspect(lambda tree: {lease.name for lease in tree.leases()})
     leases = (leases - {n for n, r, _ in wanted if r is None}) | {n for n, r, _ in wanted if r and r.kind == LEASE}
     for some in _in_pieces(_in_order(wanted)):
@@ -115,6 +119,19 @@ def _merge(
 def digests(tree: NameTree) -> dict[str, int]:
     """Return what is compared: {name: digest of its record}."""
     return {record.name: record.digest() for record in tree.records()}
+
+
+def _without_needed_groups(wanted: Wanted, names: list[str], own: dict[str, Record | None]) -> Wanted:
+    """Let groups stay in which something stays: that the other side removed them is no reason for it to go."""
+    decided = {name: record for name, record, _ in wanted}
+    needed: set[str] = set()
+    for name in names:
+        stays = decided[name] if name in decided else own[name]
+        if stays is None or stays.kind == LEASE:
+            continue
+        while name != ROOT and (name := split_name(name)[0]) not in needed:
+            needed.add(name)
+    return [one for one in wanted if one[1] is not None or one[0] not in needed]
 
 
 def _checked(one: tuple[str, Record | None, bool], leases: set[str]) -> tuple[str, Record | None, bool]:

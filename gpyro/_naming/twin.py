@@ -168,6 +168,10 @@ class PairStorage(NameStorage):
         gone: Names = self.pair.change("close_lease", lease)
         return gone
 
+    def close_leases(self, leases: Names) -> Names:
+        gone: Names = self.pair.change("close_leases", leases)
+        return gone
+
     def leases(self) -> Records:
         return self._local.leases()
 

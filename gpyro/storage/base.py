@@ -22,6 +22,7 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import TypeVar
 
+from gpyro.errors import NamingError
 from gpyro.namerecords import Changes, Member, Record, Records, SystemMeta
 from gpyro.names import OBJECT, FlatListing, Listing, Names
 
@@ -198,6 +199,20 @@ class NameStorage(ABC):
         Raises:
             NamingError: there is none with that id.
         """
+
+    def close_leases(self, leases: Names) -> Names:
+        """End several leases as `close_lease` does, at one go where the storage can; those that are over are none.
+
+        Returns:
+            The names that went altogether.
+        """
+        gone: Names = []
+        for lease in leases:
+            try:
+                gone += self.close_lease(lease)
+            except NamingError:
+                continue
+        return gone
 
     @abstractmethod
     def leases(self) -> Records:

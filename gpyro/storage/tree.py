@@ -244,6 +244,17 @@ class TreeStorage(NameStorage):
     def close_lease(self, lease: str) -> Names:
         return objects_in(self.amend(lambda tree: tree.plan_close_lease(lease)))
 
+    def close_leases(self, leases: Names) -> Names:
+        def close_all(tree: NameTree) -> Changes:
+            known = {record.name for record in tree.leases()}
+            plans = (tree.apply_all(tree.plan_close_lease(lease)) for lease in leases if lease in known)
+            return [change for plan in plans for change in plan]
+
+        changes = self.adopt(close_all)
+        if changes and self.confirm is not None:
+            self.confirm(changes[-1].revision)
+        return objects_in(changes)
+
     def leases(self) -> Records:
         return self._ask(lambda tree: tree.leases())
 

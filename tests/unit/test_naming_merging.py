@@ -24,7 +24,7 @@ from gpyro._naming.primary import Primary
 from gpyro._naming.secondary import Secondary
 from gpyro._naming.synchronising import digests, synchronise
 from gpyro._naming.twin import TwinObject
-from gpyro.errors import NamingError, ProtocolError
+from gpyro.errors import NamingError, ProtocolError, URIError
 from gpyro.namerecords import Grave, Member, Record
 from gpyro.names import GROUP, LEASE, OBJECT
 from gpyro.nametree import NameTree
@@ -194,7 +194,7 @@ def test_copies_are_equal_after_any_changes_apart(rounds: list[list[tuple[int, s
             storage = pairs[side].storage
             try:
                 if what in ("register", "member"):
-                    storage.register(name, f"uri{count}", created=1.0, member=what == "member")
+                    storage.register(name, f"PYRO://127.0.0.1:1/{count}", created=1.0, member=what == "member")
                 elif what == "unregister":
                     storage.unregister(name)
                 elif what == "group":
@@ -205,7 +205,7 @@ def test_copies_are_equal_after_any_changes_apart(rounds: list[list[tuple[int, s
                     storage.set_meta(name, b"%d" % count)
                 else:
                     storage.open_lease(f"lease{count}", seconds=5.0, created=1.0)
-                    storage.register(name, f"uri{count}", created=1.0, lease=f"lease{count}")
+                    storage.register(name, f"PYRO://127.0.0.1:1/{count}", created=1.0, lease=f"lease{count}")
             except NamingError:
                 continue
         synchronise(pairs[0])
@@ -217,17 +217,17 @@ def test_what_only_one_side_has_done_is_done_on_both() -> None:
     pairs = make_pair()
     first, second = (pair.storage for pair in pairs)
     first.create_group(":g", created=1.0)
-    first.register(":g.both", "uri", created=1.0)
-    first.register(":g.gone", "uri", created=1.0)
+    first.register(":g.both", "PYRO://127.0.0.1:1/uri", created=1.0)
+    first.register(":g.gone", "PYRO://127.0.0.1:1/uri", created=1.0)
     synchronise(pairs[0])
     part(pairs)
     second.unregister(":g.gone")
-    second.register(":g.new", "second", created=2.0)
+    second.register(":g.new", "PYRO://127.0.0.1:1/second", created=2.0)
     second.set_meta(":g", b"note")
-    first.register(":g.other", "first", created=2.0)
+    first.register(":g.other", "PYRO://127.0.0.1:1/first", created=2.0)
     synchronise(pairs[0])
     check_equal(pairs)
-    expected = [(":g.both", "uri"), (":g.new", "second"), (":g.other", "first")]
+    expected = [(":g.both", "PYRO://127.0.0.1:1/uri"), (":g.new", "PYRO://127.0.0.1:1/second"), (":g.other", "PYRO://127.0.0.1:1/first")]
     assert first.flatlist() == second.flatlist() == expected
     assert first.get_meta(":g") == second.get_meta(":g") == b"note"
     assert pairs[0].conflicts == pairs[1].conflicts == 0
@@ -237,7 +237,7 @@ def test_name_server_that_has_lost_everything_gets_it_back() -> None:
     pairs = make_pair()
     pairs[1].storage.create_group(":g", created=1.0)
     for number in range(5_000):
-        pairs[1].storage.register(f":g.{number}", f"uri{number}", created=1.0)
+        pairs[1].storage.register(f":g.{number}", f"PYRO://127.0.0.1:1/{number}", created=1.0)
     synchronise(pairs[0])
     check_equal(pairs)
     assert len(pairs[0].storage.list(":g")) == 5_000
@@ -249,8 +249,8 @@ def test_conflict_is_counted_and_told_by_both() -> None:
     pairs = make_pair()
     synchronise(pairs[0])
     part(pairs)
-    pairs[0].storage.register(":x", "first", created=1.0)
-    pairs[1].storage.register(":x", "second", created=1.0)
+    pairs[0].storage.register(":x", "PYRO://127.0.0.1:1/first", created=1.0)
+    pairs[1].storage.register(":x", "PYRO://127.0.0.1:1/second", created=1.0)
     synchronise(pairs[0])
     check_equal(pairs)
     for pair in pairs:
@@ -261,7 +261,7 @@ def test_conflict_is_counted_and_told_by_both() -> None:
 def test_lease_that_ran_out_here_lives_on_where_it_was_renewed() -> None:
     pairs = make_pair()
     pairs[0].storage.open_lease("one", seconds=5.0, created=1.0)
-    pairs[0].storage.register(":x", "uri", created=1.0, lease="one")
+    pairs[0].storage.register(":x", "PYRO://127.0.0.1:1/uri", created=1.0, lease="one")
     synchronise(pairs[0])
     part(pairs)
     pairs[1].storage.close_lease("one")
@@ -308,3 +308,81 @@ def test_pair_tells_its_state() -> None:
     synchronise(pairs[0])
     assert "<Secondary, paired, following" in repr(pairs[1])
     assert pairs[0].status()["degraded_seconds"] == 0.0
+
+
+def test_group_stays_where_something_new_stands_in_it_though_the_other_side_has_removed_it() -> None:
+    for remover in (0, 1):
+        pairs = make_pair()
+        pairs[0].storage.create_group(":g", created=1.0)
+        pairs[0].storage.register(":g.old", "PYRO://127.0.0.1:1/old", created=1.0)
+        synchronise(pairs[0])
+        part(pairs)
+        pairs[remover].storage.delete_group(":g")
+        pairs[1 - remover].storage.register(":g.new", "PYRO://127.0.0.1:1/new", created=2.0)
+        synchronise(pairs[0])
+        check_equal(pairs)
+        for pair in pairs:
+            assert pair.storage.flatlist() == [(":g.new", "PYRO://127.0.0.1:1/new")]
+
+
+def test_address_that_was_removed_while_the_twin_was_away_does_not_come_back() -> None:
+    for side in (0, 1):
+        pairs = make_pair()
+        for name in ("dead", "alive"):
+            pairs[0].storage.register(":x", f"PYRO://127.0.0.1:1/{name}", created=1.0, member=True)
+        synchronise(pairs[0])
+        part(pairs)
+        pairs[side].storage.unregister(":x", "PYRO://127.0.0.1:1/dead")
+        synchronise(pairs[0])
+        check_equal(pairs)
+        assert [member.uri for member in pairs[0].storage.members(":x")] == ["PYRO://127.0.0.1:1/alive"]
+
+
+@pytest.mark.parametrize(
+    ("method", "args", "options"),
+    [
+        ("close", [], {}),
+        ("register", [":x", None], {"created": 0.0}),
+        ("register", [":x", "not an address"], {"created": 0.0}),
+        ("register", [":a..b", "PYRO://127.0.0.1:1/x"], {"created": 0.0}),
+        ("register", [":x", "PYRO://127.0.0.1:1/x"], {"created": "now"}),
+        ("register", [":x", "PYRO://127.0.0.1:1/x"], {"created": 0.0, "owner": 5}),
+        ("register", [":x", "PYRO://127.0.0.1:1/x"], {"created": 0.0, "more": 5}),
+        ("register", [":x", "PYRO://127.0.0.1:1/x"], {"created": 0.0, "instead_of": [("x", 0.0)]}),
+        ("set_meta", [":", "text"], {}),
+        ("open_lease", ["l"], {"seconds": 1e9, "created": 0.0}),
+        ("open_lease", [":name"], {"seconds": 5.0, "created": 0.0}),
+        ("close_leases", [[5]], {}),
+        ("unregister", [], {}),
+    ],
+)
+def test_change_that_is_none_is_refused_and_nothing_is_kept(
+    method: str, args: list[Any], options: dict[str, Any]
+) -> None:
+    pairs = make_pair()
+    synchronise(pairs[0])
+    with pytest.raises((ProtocolError, NamingError, URIError, ValueError)):
+        pairs[0].on_change(pairs[0].term, method, args, options)
+    assert len(pairs[0].storage) == 0 and pairs[0].storage.leases() == []
+
+
+def test_record_revision_or_address_that_is_none_is_refused() -> None:
+    pairs = make_pair()
+    pairs[1].on_begin("term", PyroURI("127.0.0.1", TWIN_ID, 1))
+    for packed in (
+        [":x", 1 << 60],
+        [":", 3],
+        [":x", 3, OBJECT, 0.0, None, [["no address", 0.0, None, None]], None, 0.0],
+        [":a b", 3, GROUP, 0.0, None, [], None, 0.0],
+        [":x", 3, GROUP, 0.0, None, [], "text", 0.0],
+    ):
+        with pytest.raises((ProtocolError, NamingError, URIError)):
+            pairs[1].on_install("term", [packed])
+    with pytest.raises(ProtocolError, match="is no revision"):
+        pairs[1].on_finish("term", 2**63 - 2, 0, [])
+    for address in (5, "text", PyroURI("127.0.0.1", ":other", 1)):
+        with pytest.raises(NamingError, match="is no address of a twin"):
+            pairs[0].on_hello(address)  # type: ignore[arg-type]
+        with pytest.raises(NamingError, match="is no address of a twin"):
+            pairs[1].on_begin("term", address)  # type: ignore[arg-type]
+    assert len(pairs[1].storage) == 0
