@@ -1,12 +1,11 @@
 """A pair of name servers: both have what was acknowledged, one goes on alone, and both agree again.
 
-The long run is `GPYRO_CAMPAIGNS=full`; by default each server is killed once or twice.
+The long run is `RELIABILITY_SIZE=full`; by default each server is killed twice.
 """
 
 from __future__ import annotations
 
 import json
-import os
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,11 +16,12 @@ import pytest
 import gpyro
 from gpyro.errors import NamingError
 from gpyro.naming import NameServerProxy
+from tests.support.campaigns import points
 from tests.support.pairs import PairOfServers, kill_in_turn, wait_for
 from tests.support.programs import PROGRAMS, Ended, Program, free_port, make_environment, run
 from tests.support.relay import Relay
 
-KILLS = 16 if os.environ.get("GPYRO_CAMPAIGNS") == "full" else 4
+KILLS = points(4, 16)
 #: Of the name server's promises (R14).
 LOOKUP_SECONDS, REGISTRATION_SECONDS, HEAL_SECONDS = 1.0, 3.0, 5.0
 
@@ -174,6 +174,63 @@ def test_frozen_secondary_holds_a_registration_up_for_a_moment_only(pair: PairOf
         program.process.send_signal(signal.SIGCONT)
     pair.wait_paired()
     assert str(pair.proxy(1).resolve("x")) == "PYRO://127.0.0.1:1/x"
+    proxy._release()
+
+
+@pytest.mark.parametrize("limited", ["_setTimeout", "deadline"])
+def test_caller_with_a_time_limit_moves_on_when_its_home_hangs(pair: PairOfServers, limited: str) -> None:
+    program = pair.programs[0]
+    assert program is not None
+    proxy = pair.proxy(0)
+    proxy.register("x", "PYRO://127.0.0.1:1/x")
+    if limited == "_setTimeout":
+        proxy._setTimeout(0.3)
+
+    def ask() -> object:
+        if limited == "_setTimeout":
+            return proxy.resolve("x")
+        with gpyro.deadline(0.3):
+            return proxy.resolve("x")
+
+    program.process.send_signal(signal.SIGSTOP)
+    try:
+        with pytest.raises(gpyro.errors.TimeoutError):
+            ask()
+        assert str(ask()) == "PYRO://127.0.0.1:1/x"
+        assert proxy.URI.port == pair.ports[1]
+    finally:
+        program.process.send_signal(signal.SIGCONT)
+    proxy._release()
+
+
+def test_short_deadlines_of_callers_do_not_part_a_pair(pair: PairOfServers) -> None:
+    proxy = pair.proxy(1)
+    for number in range(40):
+        try:
+            with gpyro.deadline(0.0005 + number * 0.0001):
+                proxy.register(f"x{number}", "PYRO://127.0.0.1:1/x")
+        except gpyro.errors.PyroError:
+            pass  # The time was over; whether it was made is not the question here.
+    proxy.register("last", "PYRO://127.0.0.1:1/last")
+    for side in (0, 1):
+        assert pair.status(side)["times_degraded"] == 0
+    proxy._release()
+
+
+def test_name_that_is_let_go_of_at_the_twin_does_not_come_back(
+    pair: PairOfServers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gpyro.config, "ns_lease_seconds", 1.0)
+    proxy = pair.proxy(0)
+    for name in ("gone", "kept"):
+        proxy.hold(name, "PYRO://127.0.0.1:1/x")
+    pair.kill(0)
+    proxy.let_go("gone", "PYRO://127.0.0.1:1/x")
+    # When this one is over, a keeper has renewed three times, and looked at what it holds.
+    proxy.register("clock", "PYRO://127.0.0.1:1/x", lease=proxy.open_lease(1.0))
+    wait_for(lambda: proxy.resolve_many(["clock"])["clock"] is None, "over")
+    assert proxy.list() == [("kept", 1)]
+    proxy.let_go("kept", "PYRO://127.0.0.1:1/x")
     proxy._release()
 
 
