@@ -173,6 +173,8 @@ class LeaseKeeper:
             hub.sleep(WAIT_SECONDS)
         try:
             lease = ns.open_lease(self._seconds)
+            # The server that gave the lease may be away before the thread's own proxy has asked it for anything.
+            self._ns._know_twin(ns._addresses()[1])
             with self._lock:
                 self._lease = lease
                 self._missing = dict.fromkeys(self._held)
@@ -284,6 +286,7 @@ class LeaseKeeper:
         before = self._expected()
         lease = self._lease_of(proxy)
         try:
+            proxy._know_twin(self._ns._addresses()[1])
             count = proxy.renew_lease(lease)
         except NamingError as exc:
             if exc.reason != Reason.LEASE_OVER:
