@@ -15,6 +15,7 @@ from click.testing import CliRunner, Result
 from gpyro_cli.main import cli
 
 import gpyro
+from tests.support.names import emptied_afterwards
 from tests.support.programs import Program, free_port, make_environment, run
 
 NS = ["-m", "gpyro", "ns"]
@@ -35,13 +36,8 @@ def port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
 @pytest.fixture
 def ns(port: int) -> Iterator[gpyro.naming.NameServerProxy]:
     """The name server, emptied afterwards."""
-    proxy = gpyro.naming.NameServerLocator().getNS("127.0.0.1", port)
-    yield proxy
-    for name, kind in proxy.list(":"):
-        if name != "Pyro":
-            (proxy.unregister if kind else proxy.deleteGroup)(f":{name}")
-    proxy.createGroup(":Default")
-    proxy._release()
+    with emptied_afterwards(port) as proxy:
+        yield proxy
 
 
 class Nsc:

@@ -187,7 +187,7 @@ def test_names_go_in_time_where_a_loop_of_the_programs_own_serves_the_name_serve
     ns._release()
     while starter.ns._storage.kind(":Default.alone") is not None:
         assert time.monotonic() - begin <= LEASE_SECONDS + SLACK_SECONDS
-        time.sleep(LOOK_SECONDS)
+        time.sleep(LOOK_SECONDS)  # between two looks; the hub of this thread has to stay out of it
     assert time.monotonic() - begin >= LEASE_SECONDS - 0.1
     stop.set()
     thread.join(SECONDS)

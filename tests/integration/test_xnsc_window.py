@@ -16,6 +16,7 @@ import pytest
 
 import gpyro
 from tests.support.display import display, needs_window
+from tests.support.names import emptied_afterwards
 from tests.support.programs import SECONDS, Program, free_port, make_environment
 
 pytestmark = needs_window
@@ -54,13 +55,8 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[int, Prog
 @pytest.fixture
 def ns(server: tuple[int, Program]) -> Iterator[Ns]:
     """The name server, emptied afterwards."""
-    proxy = gpyro.naming.NameServerLocator().getNS("127.0.0.1", server[0])
-    yield proxy
-    for name, kind in proxy.list(":"):
-        if name != "Pyro":
-            (proxy.unregister if kind else proxy.deleteGroup)(f":{name}")
-    proxy.createGroup(":Default")
-    proxy._release()
+    with emptied_afterwards(server[0]) as proxy:
+        yield proxy
 
 
 class Bench:

@@ -36,7 +36,7 @@ ns._release()
 print("up", flush=True)
 
 if KIND == "sleep":
-    time.sleep(HELD_UP_SECONDS)
+    time.sleep(HELD_UP_SECONDS)  # holds the hub: a lease has to outlast that
     print("done", flush=True)
 elif KIND == "spin":
     until = time.monotonic() + HELD_UP_SECONDS
@@ -47,7 +47,7 @@ elif KIND == "fork":
     pid = os.fork()
     if pid == 0:
         print("child", os.getpid(), flush=True)
-        time.sleep(60)
+        time.sleep(60)  # the child has nothing to do until the test kills it
         os._exit(0)
 elif KIND == "forked child ends":
     if os.fork() == 0:
