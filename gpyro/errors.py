@@ -6,9 +6,11 @@
     +-- SerializationError          caller: a value cannot travel (also a TypeError)
     +-- ConfigurationError          caller: a setting has a value that it cannot have (also a ValueError)
     +-- PatternError                caller: a pattern is not right, or could take too long (also a ValueError)
+    +-- EventError                  caller: a subject is not right, or there is no such subscription
+        +-- EventQueueFullError     peer:   a subscriber did not take its events in time
     +-- DaemonError                 caller: a daemon is used in a way it does not allow
     +-- AccessDeniedError           caller: it may not do that here; whoever runs the server can allow it
-    +-- StorageError                host:   the place where names are kept failed, or is damaged
+    +-- StorageError                host:   the place where names or events are kept failed, or is damaged
     +-- NoModuleError               peer:   a class that this side does not know
     +-- RemoteError                 peer:   the remote object raised something this side has no class for
     +-- ServerBusyError             peer:   it refused the call unstarted, try again later
@@ -34,6 +36,8 @@ __all__ = [
     "ConnectionClosedError",
     "ConnectionDeniedError",
     "DaemonError",
+    "EventError",
+    "EventQueueFullError",
     "LocalProtocolError",
     "NamingError",
     "NoModuleError",
@@ -84,6 +88,18 @@ class PatternError(PyroError, ValueError):
     """A pattern is malformed, too long, or could take too long to match; the message names it and the way out."""
 
 
+class EventError(PyroError):
+    """A subject is not right, or a subscription is not there or not the caller's; the message names it."""
+
+
+class EventQueueFullError(EventError):
+    """A subscriber's queue of events is full, and its policy does not allow to drop any.
+
+    Where a publisher gets it, all other subscribers have had the event, unless the message says otherwise; where
+    a subscriber does, the event server has ended its subscription.
+    """
+
+
 class DaemonError(PyroError):
     """A daemon cannot start, or is used in a way that it does not allow."""
 
@@ -96,7 +112,7 @@ class AccessDeniedError(PyroError):
 
 
 class StorageError(PyroError):
-    """The place where names are kept did not take a change, which is undone; or it is damaged, or too new."""
+    """The place where names or events are kept did not take a change, which is undone; or it is damaged, or too new."""
 
 
 class NoModuleError(PyroError):

@@ -1,0 +1,1 @@
+"""The parts of the event server; `gpyro.eventserver` is the door."""

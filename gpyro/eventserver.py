@@ -1,0 +1,1 @@
+"""Events: publishers tell subscribers, by subject, through an event server."""
