@@ -402,6 +402,24 @@ class OwnItems:
         30, "seconds that a proxy trusts the address behind a name; 0: ask each time", low=0
     )
 
+    # Beside es_queuesize, which does not say how large an event is: four of our largest frames.
+    es_queue_bytes = Whole(
+        16 * MIB, "bytes of the events that wait for one slow subscriber", low=64, high=64 * GIB, live=True
+    )
+    # A publisher waits no longer for a slow subscriber than a call waits for its turn (busy_wait_seconds).
+    es_block_seconds = Seconds(
+        5, "seconds that a publisher waits for a full queue at the most", low=0, live=True
+    )
+    # Longer than liveness_seconds, after which a dead connection is noticed, and some attempts to come back.
+    es_resume_seconds = Seconds(60, "seconds that an unreachable subscriber's events are kept", low=0)
+    # One for each of maxconnections, and some that share a connection.
+    es_max_subscribers = Whole(20_000, "subscribers of one event server", low=1, high=10_000_000)
+    # What es_queuesize holds for one subscriber is what one that comes late can have.
+    es_history = Whole(1000, "past events that an event server keeps; 0: none", low=0, high=10_000_000)
+    es_history_bytes = Whole(16 * MIB, "bytes of the past events that it keeps", low=0, high=64 * GIB)
+    # As ns_urifile, which Pyro has.
+    es_urifile = FilePath("$STORAGE/Pyro_ES_URI", "file in which an event server leaves its address")
+
 
 #: Items of Pyro 3 that gpyro does not have, each with the reason. They are passed over in the environment
 #: and in a file, so that an old Pyro.conf can be read as it is.

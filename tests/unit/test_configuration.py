@@ -66,6 +66,10 @@ def test_defaults_of_own_items() -> None:
     assert settings.max_value_bytes == 256 * 1024 * 1024
     assert settings.max_in_flight_per_connection == 16384
     assert settings.turn_seconds == 0.002
+    assert (settings.es_history, settings.es_history_bytes) == (1000, 16 * 1024 * 1024)
+    assert (settings.es_queue_bytes, settings.es_max_subscribers) == (16 * 1024 * 1024, 20_000)
+    assert (settings.es_block_seconds, settings.es_resume_seconds) == (5.0, 60.0)
+    assert settings.es_urifile.endswith("Pyro_ES_URI")
 
 
 @pytest.mark.parametrize("name", ITEMS)
@@ -90,7 +94,7 @@ def test_live_items_are_those_that_are_read_at_use() -> None:
     assert {name for name, item in ITEMS.items() if item.live} == {
         "ns_hostname", "ns_port", "ns_bc_port", "ns_bc_addr", "ns2_hostname", "ns2_port", "ns2_bc_port",
         "ns2_bc_addr", "ns_broadcast", "tracelevel", "user_tracelevel", "detailed_traceback", "es_queuesize",
-        "es_blockqueue",
+        "es_blockqueue", "es_queue_bytes", "es_block_seconds",
     }  # fmt: skip
 
 
