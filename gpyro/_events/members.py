@@ -428,6 +428,9 @@ class Members:
     # -- who is still there ------------------------------------------------------------------------------------
 
     def _watch(self) -> None:
+        """See that the time that passes is looked at, as long as the server is there."""
+        if self._has_ended():
+            raise ServerBusyError("the event server is shutting down")
         state = hub.current_state()
         if self._state is None or self._state.ended:
             self._state = state
