@@ -90,7 +90,8 @@ class Consumer:
     """One subscriber's part of a queue."""
 
     __slots__ = (
-        "delivered", "failed", "is_late", "is_listed", "label", "lanes", "number", "out", "queue", "reader", "turn",
+        "delivered", "failed", "is_late", "is_listed", "label", "lanes", "number", "out", "queue", "reader",
+        "turn",
     )  # fmt: skip
 
     def __init__(self, queue: NamedQueue, number: int, label: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -55,7 +56,8 @@ def test_event_whose_handler_fails_comes_again_with_what_is_behind_it_in_order()
             worker.wait_for(20)
             eventually(lambda: _queue(server)["unacknowledged"] == 0)
         assert [message for subject, message in worker.got if subject == "jobs"] == list(range(10))
-        assert [message for subject, message in worker.got if subject == "other"] == [-number for number in range(10)]
+        other = [message for subject, message in worker.got if subject == "other"]
+        assert other == [-number for number in range(10)]
         assert {event.msg: event.deliveries for event in worker.events if event.subject == "jobs"}[3] == 2
         assert _queue(server)["redelivered"] >= 1
         assert server.described(kind="queue")["failed"] == 1
@@ -164,7 +166,7 @@ def test_publisher_waits_for_room_in_a_queue() -> None:
     with event_server(es_block_seconds=SECONDS) as server:
         worker = server.recorder("jobs", queue="jobs", queuesize=3)
         publisher = server.publisher()
-        job = gevent.spawn(lambda: [publisher.publish("jobs", number) for number in range(20)])
+        job = gevent.spawn(lambda: list(map(partial(publisher.publish, "jobs"), range(20))))
         eventually(lambda: server.service.status()["blocked"] == 1)
         with listening(worker):
             job.get(timeout=SECONDS)
