@@ -112,7 +112,8 @@ class AccessDeniedError(PyroError):
 
 
 class StorageError(PyroError):
-    """The place where names or events are kept did not take a change, which is undone; or it is damaged, or too new."""
+    """The place where names or events are kept did not take a change, which is undone; or it is damaged, or too
+    new."""
 
 
 class NoModuleError(PyroError):

@@ -29,14 +29,10 @@ class EventRecord:
         self.publisher = publisher
         self.payload = payload
         self.sequence = sequence
+        self.size = len(payload) + len(subject) + OVERHEAD_BYTES
 
     def __repr__(self) -> str:
         return f"<EventRecord {self.sequence} {self.subject!r}, {len(self.payload)} bytes>"
-
-    @property
-    def size(self) -> int:
-        """The bytes that it is counted with."""
-        return len(self.payload) + len(self.subject) + OVERHEAD_BYTES
 
 
 class QueueRecord(NamedTuple):

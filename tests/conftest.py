@@ -16,8 +16,9 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-#: The same examples in every run, so that a change is judged by what it does and not by luck, and no deadline for
-#: one example: machines are shared, and pytest-timeout bounds each test. `GPYRO_TEST_EXAMPLES=random` looks further.
+#: The same examples in every run, so that a change is judged by what it does and not by luck, and no deadline
+#: for one example: machines are shared, and pytest-timeout bounds each test. `GPYRO_TEST_EXAMPLES=random` looks
+#: further.
 settings.register_profile("same", derandomize=True, deadline=None)
 settings.register_profile("random", deadline=None)
 settings.load_profile("random" if os.environ.get("GPYRO_TEST_EXAMPLES") == "random" else "same")

@@ -19,7 +19,7 @@ from gpyro.objects import Method, Table, build_table
 from gpyro.serializers import register
 from gpyro.uri import PyroURI
 
-__all__ = ["Exports", "Reference"]
+__all__ = ["AddressesOnly", "Exports", "Reference"]
 
 ADDRESS, ATTR_ADDRESS, LOCAL, HOME = 0, 1, 2, 3
 
@@ -32,6 +32,22 @@ class Reference(Protocol):
     def _gpyro_reference_(self) -> tuple[Any, str, bool]:
         """Return the connection it is bound to or None, its address or object id, and "has attributes"."""
         ...
+
+
+def _proxy_of(kind: int, data: bytes) -> object:
+    """Make a proxy of the address of some daemon's object.
+
+    Raises:
+        RemoteProtocolError: it is none.
+    """
+    try:
+        if kind == ADDRESS:
+            return seams.make_proxy.get()(PyroURI(data.decode()))
+        if kind == ATTR_ADDRESS:
+            return seams.make_attr_proxy.get()(PyroURI(data.decode()))
+    except (UnicodeDecodeError, PyroError) as exc:
+        raise RemoteProtocolError(f"reference to an address that is none: {data[:80]!r}") from exc
+    raise RemoteProtocolError(f"reference of kind {kind} to {data[:80]!r}, which this side does not have")
 
 
 class Exports:
@@ -67,19 +83,12 @@ class Exports:
         Raises:
             RemoteProtocolError: it refers to nothing.
         """
-        try:
-            text = data.decode()
-            if kind == ADDRESS:
-                return seams.make_proxy.get()(PyroURI(text))
-            if kind == ATTR_ADDRESS:
-                return seams.make_attr_proxy.get()(PyroURI(text))
-        except (UnicodeDecodeError, PyroError) as exc:
-            raise RemoteProtocolError(f"reference to an address that is none: {data[:80]!r}") from exc
+        text = data.decode("utf-8", "replace")
         if kind == LOCAL:
             return seams.make_bound_proxy.get()(self._owner, text)
         if kind == HOME and text in self._by_id:
             return self._by_id[text][0]
-        raise RemoteProtocolError(f"reference of kind {kind} to {text[:80]!r}, which this side does not have")
+        return _proxy_of(kind, data)
 
     def find(self, object_id: str) -> Table | Relay | None:
         """Return what is callable on an object of this connection."""
@@ -112,6 +121,40 @@ class Exports:
         self._by_id[object_id] = (value, table_of(value))
         self._ids[key] = object_id
         return object_id
+
+
+class AddressesOnly:
+    """The references of what outlives its connection: only what has an address travels."""
+
+    def __repr__(self) -> str:
+        return "<AddressesOnly>"
+
+    def encode_reference(self, value: object) -> tuple[int, bytes] | None:
+        """Say how an object travels, which is by its address.
+
+        Raises:
+            SerializationError: it has none.
+        """
+        if hasattr(type(value), "_gpyro_reference_"):
+            connection, name, has_attributes = value._gpyro_reference_()  # type: ignore[attr-defined]
+            if connection is None:
+                return (ATTR_ADDRESS if has_attributes else ADDRESS), name.encode()
+        else:
+            daemon = seams.get_daemon_of.get()(value)
+            if daemon is not None:
+                return ADDRESS, str(daemon.uri_of(value)).encode()
+        raise SerializationError(
+            f"{type(value).__name__} lives at one end of a connection, and this value goes further; connect the "
+            "object to a daemon, so that it has an address"
+        )
+
+    def decode_reference(self, kind: int, data: bytes) -> object:
+        """Make a proxy of an address.
+
+        Raises:
+            RemoteProtocolError: it is none.
+        """
+        return _proxy_of(kind, data)
 
 
 class Relay:
