@@ -9,8 +9,8 @@ database, `_naming/rights` says who may look at and change them, `_naming/expiri
 `_naming/client` is the caller's side, `_naming/locating` finds the server and `_naming/asking` asks for it by
 broadcast. `_naming/starter` runs one, `_naming/starting` is what it shares with the event server's starter,
 `_naming/broadcast` answers who asks, `_naming/announcing` decides whether it does, `_naming/joining` makes it one
-of a pair (`pairing`), `_naming/plugins` has Pyro's security plugins, `_naming/urifile` is the file that tells where
-it runs. `python -m gpyro.naming` is `gpyro ns`.
+of a pair (`pairing`), `_naming/plugins` has Pyro's security plugins, `_naming/urifile` is the file that tells
+where it runs. `python -m gpyro.naming` is `gpyro ns`.
 
 Source: Pyro 3 manual, chapter 5.
 """

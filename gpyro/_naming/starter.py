@@ -135,7 +135,9 @@ class NameServerStarter(Starter):
         print(f"URI is: {self.uri}")
         is_second = self.paired is not None and self.paired.pair.role == SECONDARY
         # Both may run on one machine, for one user.
-        self._write_file(config.ns_urifile + ("2" if is_second else ""), "ns_urifile")
+        path = config.ns_urifile + ("2" if is_second else "")
+        if self._write_file(path, "ns_urifile"):
+            print(f"URI written to: {path}")
         if database is not None:
             print(f"Persistent mode, database is in {os.path.dirname(database.path)}")
 

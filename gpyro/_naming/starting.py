@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from gpyro import hub
@@ -129,15 +129,16 @@ class Starter(ABC):
                 ) from exc
             raise
 
-    def _write_file(self, path: str, setting: str, tell: Callable[[str], object] = print) -> None:
-        """Leave the address in the file of a setting."""
+    def _write_file(self, path: str, setting: str) -> bool:
+        """Leave the address in the file of a setting, and tell whether that was possible."""
         assert self.uri is not None
         self._file = UriFile(path, self.uri)
         try:
             self._file.write()
-            tell(f"URI written to: {path}")
         except OSError as exc:
             print(f"WARNING: the URI could not be written to {path}: {exc.strerror} ({setting})")
+            return False
+        return True
 
     def waitUntilStarted(self, timeout: float | None = None) -> bool:
         """Wait until `start`, which runs in another thread or greenlet, serves callers.
