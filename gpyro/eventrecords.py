@@ -15,10 +15,11 @@ class EventRecord:
 
     `sequence` counts the events of one log from 1 and is given by the storage, 0 before; `folded` is the subject
     as it is compared; `time` is the server's, in seconds since 1970; `publisher` is an id that the publisher made
-    for itself; `payload` is the packed message.
+    for itself; `payload` is the packed message; `size` are the bytes that it is
+    counted with.
     """
 
-    __slots__ = ("folded", "payload", "publisher", "sequence", "subject", "time")
+    __slots__ = ("folded", "payload", "publisher", "sequence", "size", "subject", "time")
 
     def __init__(
         self, subject: str, folded: str, time: float, publisher: str, payload: bytes, sequence: int = 0

@@ -221,7 +221,7 @@ class Mailbox:
 
     # -- out -----------------------------------------------------------------------------------------------
 
-    def take(self, most: int, most_bytes: int) -> list[Entry]:
+    def take(self, most: int, most_bytes: int, now: float = 0.0) -> list[Entry]:
         """Return entries to send: at least one, if there is one and the window is open."""
         unsent, sent = self.unsent, self.sent
         self.is_listed = False

@@ -1,0 +1,210 @@
+"""What one client link fetches: the entries of several boxes at one go, each event's message once.
+
+A link is one thread's connection to the event server, shared by all its subscribers. It asks for what there is,
+and waits where that is nothing. What was handed out and did not arrive goes out again when the link comes back and
+says what it had (`Mailbox.rewind`).
+
+    batch    [rows, groups, ended]
+    rows     [sequence, subject, time, payload] of each event; of a reliable queue's deliveries and lane too
+    groups   [entries, boxes]: for each of these boxes, in order, the numbers of rows; -n are n lost events, None
+             an unknown number of them
+    ended    [box, reason] of each subscription that the server has ended
+"""
+
+from __future__ import annotations
+
+import time
+import weakref
+from collections import deque
+from typing import Any, Protocol
+
+from gpyro import hub
+from gpyro._events.mailbox import Entry, Gap
+from gpyro._events.namedqueue import Delivery
+from gpyro.eventrecords import EventRecord
+
+__all__ = ["MAX_BOXES", "Batch", "Box", "Session"]
+
+#: Most boxes of one link, so that going through them all stays a matter of a few ms.
+MAX_BOXES = 10_000
+#: What one batch holds at most: entries that a subscriber's program goes through in some 50 ms, and bytes of which
+#: few batches fill a line.
+MAX_ENTRIES, MAX_BATCH_BYTES = 20_000, 512 * 1024
+#: Entries that one box gives at a time, so that the others of its link are not kept waiting.
+MAX_ENTRIES_OF_ONE = 1_000
+
+Batch = list[Any]
+
+
+class Box(Protocol):
+    """Something that a session takes entries from: a mailbox, or a reliable queue's consumer."""
+
+    reader: Any
+    #: True while the reader knows that there is something to take.
+    is_listed: bool
+
+    def take(self, most: int, most_bytes: int, now: float) -> list[Any]:
+        """Return entries to send."""
+        ...
+
+    def has_more(self) -> bool:
+        """Tell whether `take` would return something."""
+        ...
+
+
+class Session:
+    """One link's side at the server.
+
+    Args:
+        token: what the link shows to be let at it.
+        identity: who its caller has proved to be.
+        caller: the connection that it came over; a weak reference is kept.
+    """
+
+    def __init__(self, token: str, identity: str | None, caller: Any) -> None:
+        self.token = token
+        self.identity = identity
+        self.boxes: dict[int, Box] = {}
+        #: When it was last known to be there, on the monotonic clock.
+        self.seen = time.monotonic()
+        self._caller = weakref.ref(caller) if caller is not None else None
+        self._numbers: dict[Any, int] = {}
+        self._next_number = 1
+        self._ready: deque[Box] = deque()
+        self._ended: list[tuple[int, str]] = []
+        self._signal = hub.Signal()
+        #: Counts fetches; one that is not the newest hands nothing out.
+        self._fetches = 0
+        self._waiting = False
+        self._over = False
+
+    def __repr__(self) -> str:
+        state = "over" if self._over else "waiting" if self._waiting else "busy" if self.is_there() else "away"
+        return f"<Session of {len(self.boxes)} boxes, {len(self._ready)} ready, {state}>"
+
+    # -- who is there ----------------------------------------------------------------------------------------
+
+    def note_caller(self, caller: Any) -> None:
+        """It was heard of, over this connection."""
+        self.seen = time.monotonic()
+        if self._caller is None or self._caller() is not caller:
+            self._caller = weakref.ref(caller) if caller is not None else None
+
+    def is_there(self) -> bool:
+        """Tell whether its connection is open."""
+        caller = None if self._caller is None else self._caller()
+        return caller is not None and bool(caller.is_open())
+
+    # -- boxes -----------------------------------------------------------------------------------------------
+
+    def add(self, box: Box) -> int:
+        """Let it be fetched from this box; return the number by which the link knows it."""
+        number = self._numbers.get(box)
+        if number is None:
+            number = self._numbers[box] = self._next_number
+            self._next_number += 1
+            self.boxes[number] = box
+        box.reader = self
+        box.is_listed = False
+        if box.has_more():
+            box.is_listed = True
+            self.ready(box)
+        return number
+
+    def remove(self, box: Box) -> None:
+        """Fetch from it no more."""
+        number = self._numbers.pop(box, None)
+        if number is not None:
+            del self.boxes[number]
+        if box.reader is self:
+            box.reader = None
+            box.is_listed = False
+
+    def end_box(self, box: Box, reason: str) -> None:
+        """The server has ended this subscription; the link hears why."""
+        number = self._numbers.get(box)
+        self.remove(box)
+        if number is not None:
+            self._ended.append((number, reason))
+            self._signal.set()
+
+    def ready(self, box: Box) -> None:
+        """There is something to take out of this box."""
+        self._ready.append(box)
+        if self._waiting:
+            self._signal.set()
+
+    # -- fetching --------------------------------------------------------------------------------------------
+
+    def fetch(self, seconds: float) -> Batch:
+        """Return what there is, and wait for at most `seconds` where that is nothing.
+
+        An older call that still waits returns with nothing: its answer may go to a connection that is gone.
+        """
+        self._fetches += 1
+        mine = self._fetches
+        if self._waiting:
+            self._signal.set()
+        until = time.monotonic() + seconds
+        while True:
+            now = time.monotonic()
+            if mine != self._fetches:
+                return [[], [], []]
+            batch = self._gather(now)
+            if batch[1] or batch[2] or self._over or now >= until:
+                return batch
+            self._waiting = True
+            try:
+                hub.wait_for(self._signal, (), until - now)
+            finally:
+                if mine == self._fetches:
+                    self._waiting = False
+
+    def end(self) -> None:
+        """Nobody is kept waiting any more: the server ends, or this link has gone."""
+        self._over = True
+        self._signal.set()
+
+    def _gather(self, now: float) -> Batch:
+        table: dict[tuple[int, int], int] = {}
+        rows: list[list[Any]] = []
+        groups: dict[tuple[int | None, ...], list[int]] = {}
+        left, bytes_left = MAX_ENTRIES, MAX_BATCH_BYTES
+        ready = self._ready
+        while ready and left > 0 and bytes_left > 0:
+            box = ready.popleft()
+            number = self._numbers.get(box)
+            if number is None or box.reader is not self:
+                continue
+            entries = box.take(min(left, MAX_ENTRIES_OF_ONE), bytes_left, now)
+            if not entries:
+                continue
+            left -= len(entries)
+            before = len(rows)
+            places = tuple([_place_of(entry, table, rows) for entry in entries])
+            bytes_left -= sum([len(row[3]) for row in rows[before:]])
+            groups.setdefault(places, []).append(number)
+            if box.has_more() and not box.is_listed:
+                box.is_listed = True
+                ready.append(box)
+        ended, self._ended = self._ended, []
+        return [rows, [[[*places], numbers] for places, numbers in groups.items()], [[*end] for end in ended]]
+
+
+def _place_of(
+    entry: Entry | Delivery, table: dict[tuple[int, int], int], rows: list[list[Any]]
+) -> int | None:
+    """Return where an entry stands in the rows, to which it is added where it is not there yet."""
+    if isinstance(entry, Gap):
+        return None if entry.count is None else -entry.count
+    if isinstance(entry, EventRecord):
+        record, key = entry, (entry.sequence, 0)
+        more: tuple[int, ...] = ()
+    else:
+        record, key = entry.record, (entry.record.sequence, entry.deliveries)
+        more = (entry.deliveries, entry.lane)
+    place = table.get(key)
+    if place is None:
+        place = table[key] = len(rows)
+        rows.append([record.sequence, record.subject, record.time, record.payload, *more])
+    return place
