@@ -160,6 +160,13 @@ class Mailbox:
             self._drop(1)
             blocked.end(False)
 
+    def withdraw(self, blocked: Blocked) -> None:
+        """A publisher has stopped waiting; harmless where that is settled already."""
+        if blocked.is_taken is None and blocked in self.waiting:
+            self.waiting.remove(blocked)
+            blocked.is_taken = False
+            self._drop(1)
+
     def note_lost(self, count: int | None) -> None:
         """Tell the subscriber that events before those that come were lost."""
         self._note_gap(count)

@@ -1,0 +1,306 @@
+"""From a publisher to all whom it concerns: an event gets its sequence, is kept, and is put into every box.
+
+    1  the subject's targets are found; where patterns have to be asked, others run in between, and later events of
+       that subject wait for their turn
+    2  each reliable queue promises room; a publisher waits for that, and where it gets none nothing has happened
+    3  the storage gives sequences and keeps the events
+    4  once they last they are put into all boxes in one go, in the order of their sequences
+    5  the publisher waits for those subscribers whose mailboxes are full and whose policy is `block`; all others
+       have the event by then
+
+Lives on one hub. What it is told from other threads, by a storage, it does there.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Sequence
+from functools import partial
+from typing import Union
+
+from gpyro import hub
+from gpyro._events.mailbox import Blocked, Mailbox
+from gpyro._events.namedqueue import NamedQueue
+from gpyro._events.subjects import SubjectIndex, fold
+from gpyro.errors import EventError, EventQueueFullError, ServerBusyError, StorageError
+from gpyro.eventrecords import EventRecord
+from gpyro.storage.events import EventStorage, Lasting
+
+__all__ = ["Distributor", "Target"]
+
+Target = Union[Mailbox, NamedQueue]
+
+#: How long a publisher that waits does so in one piece; then it looks whether the server ends.
+LOOK_SECONDS = 0.5
+#: Most subscribers that an error names.
+NAMED = 3
+
+
+class _Publication:
+    """The events of one publish call on their way."""
+
+    __slots__ = ("blocked", "left", "queues", "signal", "targets")
+
+    def __init__(self, queues: list[list[NamedQueue]], targets: list[tuple[Target, ...]]) -> None:
+        #: For each event the queues that have promised room, and whom it is for if the index has forgotten.
+        self.queues = queues
+        self.targets = targets
+        #: How many of its events are not distributed yet.
+        self.left = len(queues)
+        #: What waits for room in mailboxes.
+        self.blocked: list[Blocked] = []
+        self.signal = hub.Signal()
+
+
+class _Turn(hub.Signal):
+    """Somebody waits until it is his turn with a subject."""
+
+    is_served = False
+
+
+class Distributor:
+    """The events of one event server, and who gets them.
+
+    Args:
+        storage: where events are kept.
+        block_seconds: how long a publisher waits for room in a reliable queue.
+        max_bytes: of one event, with what it is counted with beside its message.
+    """
+
+    def __init__(self, storage: EventStorage, block_seconds: float, max_bytes: int) -> None:
+        self.index: SubjectIndex[Target] = SubjectIndex()
+        self.storage = storage
+        self.queues: dict[str, NamedQueue] = {}
+        self.block_seconds = block_seconds
+        self.max_bytes = max_bytes
+        #: Events since the beginning, and publishers that wait now.
+        self.events = 0
+        self.blocked = 0
+        self.is_ending = False
+        self._state: hub.HubState | None = None
+        self._current: _Publication | None = None
+        self._awaited: dict[int, tuple[_Publication, int]] = {}
+        #: Spelling of a subject: those who wait until patterns were asked about it, the first one first.
+        self._searching: dict[str, deque[_Turn]] = {}
+        storage.listener = self._note_lasting
+
+    def __repr__(self) -> str:
+        return f"<Distributor {self.events} events, {len(self.queues)} queues, {self.blocked} publishers wait>"
+
+    def publish(self, subjects: Sequence[str], payload: bytes, publisher: str) -> None:
+        """Publish one message under each of these subjects; all its events have one time.
+
+        Raises:
+            EventError: it is too large. EventQueueFullError: somebody's queue stayed full; the message tells who
+                has it all the same. ServerBusyError: the server ends. StorageError: it could not be kept, and
+                nobody gets it.
+        """
+        if not subjects:
+            return
+        self._state = hub.current_state()
+        self._check_size(subjects, payload)
+        targets = [self._find(subject) for subject in subjects]
+        queues = [[target for target in found if isinstance(target, NamedQueue)] for found in targets]
+        reserved = self._reserve(queues)
+        now = time.time()
+        records = [EventRecord(subject, fold(subject), now, publisher, payload) for subject in subjects]
+        publication = self._current = _Publication(queues, targets)
+        try:
+            lasting = self.storage.append(records, [[queue.record.name for queue in some] for some in queues])
+        except BaseException:
+            self._release(reserved)
+            raise
+        finally:
+            self._current = None
+        if publication.left:
+            # Not there yet; it is there when `settle` returns, or when this hub looks next.
+            for place, record in enumerate(records):
+                self._awaited[record.sequence] = (publication, place)
+            self._settle(lasting, records, reserved)
+            while publication.left:
+                hub.wait_for(publication.signal, (), LOOK_SECONDS)
+        if publication.blocked:
+            self._await_room(publication)
+
+    def _check_size(self, subjects: Sequence[str], payload: bytes) -> None:
+        if self.is_ending:
+            raise ServerBusyError("the event server is shutting down; the event was not published")
+        if len(payload) > self.max_bytes:
+            raise EventError(
+                f"the message of {subjects[0]!r} has {len(payload)} bytes, limit is {self.max_bytes} "
+                "(es_queue_bytes of the event server)"
+            )
+
+    # -- 1: whom it concerns -----------------------------------------------------------------------------------
+
+    def _find(self, subject: str) -> tuple[Target, ...]:
+        if subject not in self._searching:
+            found = self.index.find(subject)
+            if found is not None:
+                return found
+            self._searching[subject] = deque()
+            try:
+                return self._search(subject)
+            finally:
+                self._serve_next(subject)
+        turn = _Turn()
+        self._searching[subject].append(turn)
+        try:
+            hub.wait_for(turn, (), None)
+            return self._search(subject)
+        finally:
+            self._searching[subject].remove(turn)
+            if turn.is_served:
+                self._serve_next(subject)
+
+    def _search(self, subject: str) -> tuple[Target, ...]:
+        while (found := self.index.find(subject)) is None:
+            for _ in self.index.search(subject):
+                hub.sleep(0)
+        return found
+
+    def _serve_next(self, subject: str) -> None:
+        waiting = self._searching[subject]
+        if waiting:
+            waiting[0].is_served = True
+            waiting[0].set()
+        else:
+            del self._searching[subject]
+
+    # -- 2: room in reliable queues ------------------------------------------------------------------------------
+
+    def _reserve(self, queues: list[list[NamedQueue]]) -> list[NamedQueue]:
+        wanted = [queue for some in queues for queue in some]
+        reserved: list[NamedQueue] = []
+        # In one order, so that no two publishers wait for each other.
+        for queue in sorted(wanted, key=lambda queue: queue.record.name):
+            try:
+                if not queue.reserve():
+                    self._await_promise(queue)
+            except BaseException:
+                self._release(reserved)
+                raise
+            reserved.append(queue)
+        return reserved
+
+    def _await_promise(self, queue: NamedQueue) -> None:
+        signal = hub.Signal()
+        answers: list[bool] = []
+
+        def settle(has_room: bool) -> None:
+            answers.append(has_room)
+            signal.set()
+
+        if not queue.is_stalled:
+            queue.waiting.append(settle)
+            self.blocked += 1
+            until = time.monotonic() + self.block_seconds
+            try:
+                while not answers and (left := until - time.monotonic()) > 0 and not self.is_ending:
+                    hub.wait_for(signal, (), min(left, LOOK_SECONDS))
+                if not answers and not self.is_ending:
+                    queue.give_up()
+            finally:
+                self.blocked -= 1
+                if settle in queue.waiting:
+                    queue.waiting.remove(settle)
+                    if not answers and self.is_ending:
+                        raise ServerBusyError("the event server is shutting down; the event was not published")
+        if answers != [True]:
+            raise EventQueueFullError(
+                f"the queue {queue.record.name!r} is full: {len(queue)} events are not acknowledged, its limit is "
+                f"{queue.record.limit} events; the event was not published. Acknowledge faster, or remove the queue"
+            )
+
+    @staticmethod
+    def _release(queues: list[NamedQueue]) -> None:
+        for queue in queues:
+            queue.release()
+
+    # -- 3 and 4: keeping and distributing -------------------------------------------------------------------------
+
+    def _settle(self, lasting: Lasting, records: list[EventRecord], reserved: list[NamedQueue]) -> None:
+        """Wait until the events last; where they do not, it is as if they had never been."""
+        try:
+            lasting.settle()
+        except StorageError:
+            for record in records:
+                if self._awaited.pop(record.sequence, None) is None:
+                    return  # They last after all.
+            self._release(reserved)
+            raise
+        except BaseException:
+            # The publisher waits no more, but its events are on their way.
+            hub.spawn_in(hub.current_state(), partial(self._settle_alone, lasting, records, reserved))
+            raise
+
+    def _settle_alone(self, lasting: Lasting, records: list[EventRecord], reserved: list[NamedQueue]) -> None:
+        try:
+            self._settle(lasting, records, reserved)
+        except StorageError:
+            pass  # Nobody is there any more who could be told.
+
+    def _note_lasting(self, records: list[EventRecord]) -> None:
+        """Called by the storage, from any thread."""
+        if self._current is not None and hub.is_current(self._hub_state()):
+            self._distribute(records)
+        else:
+            hub.run_in_hub_of(self._hub_state(), partial(self._distribute, records))
+
+    def _hub_state(self) -> hub.HubState:
+        assert self._state is not None
+        return self._state
+
+    def _distribute(self, records: list[EventRecord]) -> None:
+        for record in records:
+            publication, place = self._awaited.pop(record.sequence, (self._current, 0))
+            assert publication is not None
+            if publication is self._current:
+                place = len(publication.queues) - publication.left
+            self.events += 1
+            for queue in publication.queues[place]:
+                queue.put(record)
+            targets = self.index.find(record.subject)
+            for target in publication.targets[place] if targets is None else targets:
+                if isinstance(target, Mailbox) and not target.put(record):
+                    publication.blocked.append(target.wait(record, publication.signal.set))
+            publication.left -= 1
+            if not publication.left:
+                publication.signal.set()
+
+    # -- 5: room in mailboxes ------------------------------------------------------------------------------------
+
+    def _await_room(self, publication: _Publication) -> None:
+        blocked = publication.blocked
+        begun = time.monotonic()
+        self.blocked += 1
+        try:
+            while waiting := [one for one in blocked if one.is_taken is None]:
+                now = time.monotonic()
+                late = [one for one in waiting if one.mailbox.block_seconds <= now - begun]
+                if late or self.is_ending:
+                    for one in late or waiting:
+                        one.mailbox.give_up()
+                    continue
+                left = min(one.mailbox.block_seconds for one in waiting) - (now - begun)
+                hub.wait_for(publication.signal, (), min(left, LOOK_SECONDS))
+        finally:
+            self.blocked -= 1
+            for one in blocked:
+                one.mailbox.withdraw(one)
+        missed = [one for one in blocked if not one.is_taken]
+        if missed:
+            raise EventQueueFullError(_tell_missed(missed))
+
+
+def _tell_missed(missed: list[Blocked]) -> str:
+    mailboxes = list(dict.fromkeys(one.mailbox for one in missed))
+    names = ", ".join(f"{mailbox.label} ({mailbox.limit} events)" for mailbox in mailboxes[:NAMED])
+    more = "" if len(mailboxes) <= NAMED else f" and {len(mailboxes) - NAMED} more"
+    seconds = max(mailbox.block_seconds for mailbox in mailboxes)
+    return (
+        f"{len(mailboxes)} subscribers had no room for {missed[0].record.subject!r} within {seconds:g} s "
+        f"(es_block_seconds): {names}{more}; all others have it. Until these take events again, nobody waits for "
+        "them, and what they miss is counted"
+    )

@@ -1,0 +1,438 @@
+"""Who subscribes: the links and boxes of gpyro's own subscribers, and the couriers to Pyro-style ones.
+
+A subscriber's box is known by a token that only its program has, so it may be used over any of its connections, one
+after the other. It is removed when nobody has had a connection for it for `es_resume_seconds`.
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+import weakref
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+from gpyro import hub
+from gpyro._events.courier import Courier
+from gpyro._events.distributor import Distributor, Target
+from gpyro._events.mailbox import Mailbox
+from gpyro._events.namedqueue import Consumer, NamedQueue
+from gpyro._events.options import Options, check_owner
+from gpyro._events.session import MAX_BOXES, Session
+from gpyro._events.subjects import SubjectIndex
+from gpyro.configuration import Settings
+from gpyro.context import current_call
+from gpyro.errors import EventError, ServerBusyError
+from gpyro.eventrecords import EventRecord
+
+__all__ = ["Member", "Members"]
+
+#: Seconds between two looks at who is still there, and how many are looked at before others may run.
+SWEEP_SECONDS, SWEPT_AT_ONCE = 5.0, 500
+#: Events of the history that are looked through before others may run.
+READ_AT_ONCE = 200
+#: Bytes of a token: nobody guesses it.
+TOKEN_BYTES = 16
+
+
+class Member:
+    """One subscriber of gpyro's own kind: its box, and how it is known to be there."""
+
+    __slots__ = ("box", "caller", "identity", "queue", "seen", "session", "token")
+
+    def __init__(self, token: str, identity: str | None, box: Mailbox | Consumer, queue: NamedQueue | None) -> None:
+        self.token = token
+        self.identity = identity
+        self.box = box
+        #: The reliable queue that it takes events from, or None.
+        self.queue = queue
+        self.session: Session | None = None
+        self.caller: Any = None
+        self.seen = 0.0
+
+    def __repr__(self) -> str:
+        return f"<Member {self.box!r}, {'there' if self.is_there() else 'away'}>"
+
+    @property
+    def target(self) -> Target:
+        """What is subscribed for it."""
+        if self.queue is not None:
+            return self.queue
+        assert isinstance(self.box, Mailbox)
+        return self.box
+
+    def note_caller(self, caller: Any) -> None:
+        """It was heard of, over this connection."""
+        self.seen = time.monotonic()
+        self.caller = None if caller is None else weakref.ref(caller)
+
+    def is_there(self) -> bool:
+        """Tell whether one of its connections is open."""
+        if self.session is not None and self.session.is_there():
+            return True
+        caller = None if self.caller is None else self.caller()
+        return caller is not None and bool(caller.is_open())
+
+
+class Members:
+    """All subscribers of one event server.
+
+    Args:
+        distributor: where they are subscribed.
+        settings: queue sizes and times; some are read live.
+        has_ended: tells whether the server ends.
+        identification: what to prove ourselves with to daemons of Pyro-style subscribers.
+    """
+
+    def __init__(
+        self, distributor: Distributor, settings: Settings, has_ended: Callable[[], bool], identification: object
+    ) -> None:
+        self.distributor = distributor
+        self.settings = settings
+        self.members: dict[str, Member] = {}
+        self.sessions: dict[str, Session] = {}
+        #: By the connection that the object is bound to, or None, and its id. Source: Pyro knows them by their ids.
+        self.couriers: dict[tuple[Any, str], Courier] = {}
+        #: What those delivered, dropped and failed at that are gone.
+        self.past = [0, 0, 0]
+        #: For the wheel, which knows no streams here.
+        self.stream = None
+        self.wheel_slot = -1
+        self._has_ended = has_ended
+        self._identification = identification
+        self._next_number = 1
+        self._state: hub.HubState | None = None
+        self._sweeping = False
+        self._swept = 0.0
+
+    def __repr__(self) -> str:
+        return f"<Members: {len(self.members)} boxes, {len(self.sessions)} links, {len(self.couriers)} objects>"
+
+    def __len__(self) -> int:
+        return len(self.members) + len(self.couriers)
+
+    # -- boxes -----------------------------------------------------------------------------------------------
+
+    def open(self, given: Any) -> Member:
+        """Make a box for a subscriber.
+
+        Raises:
+            EventError: the options are not right. ServerBusyError: there are too many subscribers.
+        """
+        options = Options.of(given, self.settings)
+        self._check_room()
+        identity = current_call.identity
+        if options.queue is None:
+            box: Mailbox | Consumer = self._make_mailbox(options, identity)
+            queue = None
+        else:
+            queue = self._queue_of(options, identity)
+            box = queue.join(self._number(), options.label)
+        member = Member(secrets.token_hex(TOKEN_BYTES), identity, box, queue)
+        member.note_caller(current_call.caller)
+        self.members[member.token] = member
+        if isinstance(box, Mailbox):
+            box.on_closed = lambda mailbox: self._end_closed(member)
+        return member
+
+    def find(self, token: str) -> Member:
+        """Return the subscriber with this token.
+
+        Raises:
+            EventError: there is none, or it is another one's.
+        """
+        member = self.members.get(token)
+        if member is None or member.identity != current_call.identity:
+            raise EventError("the event server does not know this subscriber (any more); subscribe again")
+        member.note_caller(current_call.caller)
+        return member
+
+    def close(self, member: Member, reason: str = "unsubscribed") -> None:
+        """Remove a subscriber with its box."""
+        if self.members.pop(member.token, None) is None:
+            return
+        if member.session is not None:
+            member.session.remove(member.box)
+        if isinstance(member.box, Mailbox):
+            self.distributor.index.discard(member.box)
+            member.box.close(reason)
+            self._remember(member.box.delivered, member.box.dropped, member.box.failed)
+        else:
+            member.box.queue.leave(member.box)
+
+    def _end_closed(self, member: Member) -> None:
+        """Its policy was `disconnect`."""
+        if member.session is not None:
+            member.session.end_box(member.box, member.box.closed or "")  # type: ignore[union-attr]
+            member.session = None
+        self.close(member)
+
+    def _make_mailbox(self, options: Options, identity: str | None) -> Mailbox:
+        return Mailbox(
+            self._number(), options.label, identity, limit=options.queuesize,
+            limit_bytes=self.settings.es_queue_bytes, policy=options.policy, block_seconds=options.block_seconds,
+        )  # fmt: skip
+
+    def _queue_of(self, options: Options, identity: str | None) -> NamedQueue:
+        assert options.queue is not None
+        queue = self.distributor.queues.get(options.queue)
+        if queue is not None:
+            check_owner(queue.record, identity)
+            if options.changes(queue.record):
+                record = options.changed(queue.record)
+                self.distributor.storage.put_queue(record).settle()
+                queue.record = record
+            return queue
+        record = options.new_record(identity, time.time())
+        self.distributor.storage.put_queue(record).settle()
+        # Another caller may have made it while we waited.
+        return self.distributor.queues.setdefault(options.queue, NamedQueue(record))
+
+    def _number(self) -> int:
+        self._next_number += 1
+        return self._next_number - 1
+
+    def _check_room(self) -> None:
+        self._watch()
+        if len(self) >= self.settings.es_max_subscribers:
+            raise ServerBusyError(
+                f"{len(self)} subscribers are here already, limit is {self.settings.es_max_subscribers} "
+                "(es_max_subscribers)"
+            )
+
+    def _remember(self, *counts: int) -> None:
+        self.past = [before + count for before, count in zip(self.past, counts)]
+
+    # -- subjects ----------------------------------------------------------------------------------------------
+
+    def select(self, target: Target, subjects: Sequence[str], patterns: Sequence[str]) -> None:
+        """Subscribe a box or queue to subjects and patterns, to all or none of them.
+
+        Raises:
+            PatternError: a pattern is malformed or could take too long. EventError: there are too many.
+        """
+        index = self.distributor.index
+        added: list[tuple[Callable[[str, Target], bool], str]] = []
+        try:
+            for add, texts in ((index.add_subject, subjects), (index.add_pattern, patterns)):
+                for text in texts:
+                    if add(text, target):
+                        added.append((add, text))
+        except BaseException:
+            for add, text in added:
+                index.remove_exactly(text, target, is_pattern=add == index.add_pattern)
+            raise
+        if isinstance(target, NamedQueue):
+            self._keep_subjects(target)
+
+    def deselect(self, target: Target, texts: Iterable[str]) -> None:
+        """Unsubscribe from these: each the exact subject if there is one, else the pattern. Source: Pyro 3.16."""
+        for text in texts:
+            self.distributor.index.remove(text, target)
+        if isinstance(target, NamedQueue):
+            self._keep_subjects(target)
+
+    def _keep_subjects(self, queue: NamedQueue) -> None:
+        index = self.distributor.index
+        subjects, patterns = tuple(index.subjects_of(queue)), tuple(index.patterns_of(queue))
+        if (subjects, patterns) != (queue.record.subjects, queue.record.patterns):
+            queue.record = queue.record._replace(subjects=subjects, patterns=patterns)
+            self.distributor.storage.put_queue(queue.record).settle()
+
+    def replay(
+        self, mailbox: Mailbox, subjects: Sequence[str], patterns: Sequence[str], after: int, most: int | None
+    ) -> None:
+        """Subscribe a mailbox, and put those past events into it that it would have got.
+
+        Args:
+            after: the sequence from which on; where the history begins later, an unknown number is lost.
+            most: the last so many of them, and nothing is told of others; None all.
+        """
+        probe: SubjectIndex[int] = SubjectIndex()
+        for text in subjects:
+            probe.add_subject(text, 0)
+        for text in patterns:
+            probe.add_pattern(text, 0)
+        storage = self.distributor.storage
+        missed = storage.oldest > after + 1
+        found: list[EventRecord] = []
+        seen = after
+        while len(rest := storage.history(seen)) > READ_AT_ONCE:
+            for record in rest[:READ_AT_ONCE]:
+                if probe.matches(0, record.subject):
+                    found.append(record)
+            seen = rest[READ_AT_ONCE - 1].sequence
+            hub.sleep(0)
+        # From here on nobody else runs, so nothing comes twice and nothing is left out.
+        found += [record for record in rest if probe.matches(0, record.subject)]
+        self.select(mailbox, subjects, patterns)
+        kept = found[-min(mailbox.limit if most is None else most, mailbox.limit) :]
+        if most is None and missed:
+            mailbox.note_lost(None)
+        elif most is None and len(kept) < len(found):
+            mailbox.note_lost(len(found) - len(kept))
+        for record in kept:
+            if not mailbox.put(record):
+                mailbox.note_lost(1)
+
+    # -- links -------------------------------------------------------------------------------------------------
+
+    def open_session(self) -> str:
+        """Begin a link, and return its token."""
+        self._watch()
+        if len(self.sessions) >= self.settings.es_max_subscribers:
+            raise ServerBusyError(
+                f"{len(self.sessions)} links are here already, limit is {self.settings.es_max_subscribers} "
+                "(es_max_subscribers)"
+            )
+        token = secrets.token_hex(TOKEN_BYTES)
+        self.sessions[token] = Session(token, current_call.identity, current_call.caller)
+        return token
+
+    def session(self, token: str) -> Session:
+        """Return the link with this token.
+
+        Raises:
+            EventError: there is none, or it is another one's.
+        """
+        session = self.sessions.get(token)
+        if session is None or session.identity != current_call.identity:
+            raise EventError("the event server does not know this link (any more); begin a new one")
+        session.note_caller(current_call.caller)
+        return session
+
+    def attach(self, session: Session, member: Member, received: int) -> int:
+        """Let a link fetch from a box; what was sent and is not among the `received` entries goes out again.
+
+        Raises:
+            EventError: the link has too many boxes.
+        """
+        if len(session.boxes) >= MAX_BOXES and member.session is not session:
+            raise EventError(f"{len(session.boxes)} subscribers share this link already, limit is {MAX_BOXES}")
+        if member.session is not None and member.session is not session:
+            member.session.remove(member.box)
+        member.session = session
+        if isinstance(member.box, Mailbox):
+            member.box.rewind(received)
+        return session.add(member.box)
+
+    def detach(self, session: Session, member: Member) -> None:
+        """Fetch from this box no more; it stays for a while, like one whose connection is gone."""
+        if member.session is session:
+            session.remove(member.box)
+            member.session = None
+            if isinstance(member.box, Consumer):
+                member.box.queue.release_all(member.box)
+
+    def lost(self, session: Session) -> None:
+        """A link's connection is gone: what it has of reliable queues goes to others."""
+        for box in list(session.boxes.values()):
+            if isinstance(box, Consumer):
+                box.reader = None
+                box.queue.release_all(box)
+
+    # -- objects that are subscribers --------------------------------------------------------------------------
+
+    def courier_of(self, subscriber: Any) -> Courier | None:
+        """Return the courier to an object, None where it has not subscribed."""
+        return self.couriers.get(_key_of(subscriber))
+
+    def engage(self, subscriber: Any) -> Courier:
+        """Return the courier to an object, a new one where it has none yet."""
+        key = _key_of(subscriber)
+        courier = self.couriers.get(key)
+        if courier is not None:
+            return courier
+        self._check_room()
+        options = Options.of({"label": _label_of(subscriber)}, self.settings)
+        mailbox = self._make_mailbox(options, current_call.identity)
+        mailbox.on_closed = self._dismiss_closed
+        courier = self.couriers[key] = Courier(
+            subscriber, mailbox, self._identification, self.settings.es_resume_seconds, self._dismiss
+        )
+        return courier
+
+    def _dismiss_closed(self, mailbox: Mailbox) -> None:
+        self.distributor.index.discard(mailbox)
+        courier = mailbox.reader
+        if isinstance(courier, Courier):
+            courier.end()
+
+    def _dismiss(self, courier: Courier) -> None:
+        mailbox = courier.mailbox
+        self.distributor.index.discard(mailbox)
+        self._remember(mailbox.delivered, mailbox.dropped, mailbox.failed)
+        key = _key_of(courier.subscriber)
+        if self.couriers.get(key) is courier:
+            del self.couriers[key]
+
+    # -- who is still there ------------------------------------------------------------------------------------
+
+    def _watch(self) -> None:
+        state = hub.current_state()
+        if self._state is None or self._state.ended:
+            self._state = state
+            state.watch(self, 1)
+
+    def tick(self) -> int:
+        """Look at the time that passed; called by the wheel."""
+        if self._has_ended():
+            self.end()
+            return 0
+        now = time.monotonic()
+        for queue in self.distributor.queues.values():
+            queue.look(now)
+        if now - self._swept >= SWEEP_SECONDS and not self._sweeping and self._state is not None:
+            self._swept, self._sweeping = now, True
+            hub.spawn_in(self._state, self._sweep)
+        return 1
+
+    def hub_ended(self) -> None:
+        """The thread ends."""
+        self._state = None
+
+    def end(self) -> None:
+        """The server ends: nobody is kept waiting."""
+        self._state = None
+        self.distributor.is_ending = True
+        for session in self.sessions.values():
+            session.end()
+        for courier in list(self.couriers.values()):
+            courier.end()
+
+    def _sweep(self) -> None:
+        """Remove who is gone."""
+        try:
+            for number, one in enumerate(
+                [*self.members.values(), *self.sessions.values(), *self.couriers.values()], 1
+            ):
+                if isinstance(one, Courier):
+                    one.look()
+                elif one.is_there():
+                    one.seen = time.monotonic()
+                else:
+                    self._look_at_absent(one)
+                if number % SWEPT_AT_ONCE == 0:
+                    hub.sleep(0)
+        finally:
+            self._sweeping = False
+
+    def _look_at_absent(self, one: Member | Session) -> None:
+        is_over = time.monotonic() - one.seen > self.settings.es_resume_seconds
+        if isinstance(one, Session):
+            self.lost(one)
+            if is_over:
+                one.end()
+                self.sessions.pop(one.token, None)
+        elif is_over:
+            self.close(one, "nobody has had a connection for it")
+
+
+def _key_of(subscriber: Any) -> tuple[Any, str]:
+    connection, name, _ = subscriber._gpyro_reference_()
+    return (None, subscriber.objectID or name) if connection is None else (connection, name)
+
+
+def _label_of(subscriber: Any) -> str:
+    connection, name, _ = subscriber._gpyro_reference_()
+    return str(name) if connection is None else f"object {name} of {connection.addr}"
