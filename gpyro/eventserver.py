@@ -1,1 +1,25 @@
-"""Events: publishers tell subscribers, by subject, through an event server."""
+"""Events: publishers tell subscribers, by subject, through an event server.
+
+    $ gpyro es
+    >>> from gpyro.eventserver import Publisher
+    >>> Publisher().publish("Stock.SUNW", 12.5)
+
+What lies behind is in `_events/`: `clients` what programs use, `starter` what runs a server, `service` the object
+that it serves. `python -m gpyro.eventserver` is `gpyro es`.
+"""
+
+from __future__ import annotations
+
+from gpyro._events.clients import Publisher, Subscriber
+from gpyro._events.event import Event
+from gpyro._events.finding import find_event_server
+from gpyro._events.service import EVENTSERVER_NAME, EventService
+
+__all__ = [
+    "EVENTSERVER_NAME",
+    "Event",
+    "EventService",
+    "Publisher",
+    "Subscriber",
+    "find_event_server",
+]

@@ -101,8 +101,8 @@ class Codec:
             self._check_items(body)
         return body, []
 
-    def encode_value(self, value: Any) -> Encoded:
-        """Encode a result, or any one value; as `encode_arguments`."""
+    def encode_value(self, value: Any, what: str = "result") -> Encoded:
+        """Encode a result, or any one value; as `encode_arguments`. Errors call it `what`."""
         parts: list[buffers.Part] = []
         packed = value
         if type(value) in _LOOK_AT:
@@ -110,7 +110,7 @@ class Codec:
         try:
             body = packb(packed, self._default, OPTIONS)
         except TypeError:
-            return self._walk_value(value)
+            return self._walk_value(value, what)
         if len(body) > self._most_items:
             self._check_items(body)
         return body, parts
@@ -242,8 +242,8 @@ class Codec:
 
         return self._walk(encode, "arguments")
 
-    def _walk_value(self, value: Any) -> Encoded:
-        return self._walk(lambda walk: walk.body(walk.at("result", value)), "result")
+    def _walk_value(self, value: Any, what: str) -> Encoded:
+        return self._walk(lambda walk: walk.body(walk.at(what, value)), what)
 
     def _walk_error(self, exc: BaseException, traceback_lines: list[str] | None) -> Encoded:
         return self._walk(lambda walk: walk.body(faults.encode_exception(exc, walk, traceback_lines)), "error")

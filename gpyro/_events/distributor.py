@@ -209,8 +209,8 @@ class Distributor:
                         raise ServerBusyError("the event server is shutting down; the event was not published")
         if answers != [True]:
             raise EventQueueFullError(
-                f"the queue {queue.record.name!r} is full: {len(queue)} events are not acknowledged, its limit is "
-                f"{queue.record.limit} events; the event was not published. Acknowledge faster, or remove the queue"
+                f"the queue {queue.record.name!r} is full: {len(queue)} events are not acknowledged, its limit "
+                f"is {queue.record.limit} events; the event was not published. Take from it faster, or remove it"
             )
 
     @staticmethod
@@ -218,7 +218,7 @@ class Distributor:
         for queue in queues:
             queue.release()
 
-    # -- 3 and 4: keeping and distributing -------------------------------------------------------------------------
+    # -- 3 and 4: keeping and distributing ---------------------------------------------------------------------
 
     def _settle(self, lasting: Lasting, records: list[EventRecord], reserved: list[NamedQueue]) -> None:
         """Wait until the events last; where they do not, it is as if they had never been."""

@@ -32,7 +32,7 @@ def pack_message(message: Any) -> bytes:
     Raises:
         SerializationError: it cannot travel; the error names what of it.
     """
-    body, parts = _codec.encode_value(message)
+    body, parts = _codec.encode_value(message, "message")
     if not parts:
         return _PLAIN + body
     return _PARTS + packb([bytes(body), *(bytes(part) for part in parts)])

@@ -1,7 +1,7 @@
 """Who subscribes: the links and boxes of gpyro's own subscribers, and the couriers to Pyro-style ones.
 
-A subscriber's box is known by a token that only its program has, so it may be used over any of its connections, one
-after the other. It is removed when nobody has had a connection for it for `es_resume_seconds`.
+A subscriber's box is known by a token that only its program has, so it may be used over any of its connections,
+one after the other. It is removed when nobody has had a connection for it for `es_resume_seconds`.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import secrets
 import time
 import weakref
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import Any
 
 from gpyro import hub
@@ -23,14 +24,14 @@ from gpyro._events.subjects import SubjectIndex
 from gpyro.configuration import Settings
 from gpyro.context import current_call
 from gpyro.errors import EventError, ServerBusyError
-from gpyro.eventrecords import EventRecord
 
 __all__ = ["Member", "Members"]
 
 #: Seconds between two looks at who is still there, and how many are looked at before others may run.
 SWEEP_SECONDS, SWEPT_AT_ONCE = 5.0, 500
-#: Events of the history that are looked through before others may run.
-READ_AT_ONCE = 200
+#: How often the history is gone through for subjects that patterns have not been asked about; meanwhile new ones
+#: come, and at last what is left is asked without a break.
+READ_ROUNDS = 10
 #: Bytes of a token: nobody guesses it.
 TOKEN_BYTES = 16
 
@@ -40,7 +41,9 @@ class Member:
 
     __slots__ = ("box", "caller", "identity", "queue", "seen", "session", "token")
 
-    def __init__(self, token: str, identity: str | None, box: Mailbox | Consumer, queue: NamedQueue | None) -> None:
+    def __init__(
+        self, token: str, identity: str | None, box: Mailbox | Consumer, queue: NamedQueue | None
+    ) -> None:
         self.token = token
         self.identity = identity
         self.box = box
@@ -91,7 +94,7 @@ class Members:
         self.settings = settings
         self.members: dict[str, Member] = {}
         self.sessions: dict[str, Session] = {}
-        #: By the connection that the object is bound to, or None, and its id. Source: Pyro knows them by their ids.
+        #: By the connection that the object is bound to, or None, and its id. Source: Pyro knows them by that.
         self.couriers: dict[tuple[Any, str], Courier] = {}
         #: What those delivered, dropped and failed at that are gone.
         self.past = [0, 0, 0]
@@ -201,7 +204,7 @@ class Members:
             )
 
     def _remember(self, *counts: int) -> None:
-        self.past = [before + count for before, count in zip(self.past, counts)]
+        self.past = [before + count for before, count in zip(self.past, counts, strict=True)]
 
     # -- subjects ----------------------------------------------------------------------------------------------
 
@@ -212,15 +215,17 @@ class Members:
             PatternError: a pattern is malformed or could take too long. EventError: there are too many.
         """
         index = self.distributor.index
-        added: list[tuple[Callable[[str, Target], bool], str]] = []
+        undo: list[Callable[[], object]] = []
         try:
-            for add, texts in ((index.add_subject, subjects), (index.add_pattern, patterns)):
-                for text in texts:
-                    if add(text, target):
-                        added.append((add, text))
+            for text in subjects:
+                if index.add_subject(text, target):
+                    undo.append(partial(index.remove, text, target))
+            for text in patterns:
+                if index.add_pattern(text, target):
+                    undo.append(partial(index.remove_pattern, text, target))
         except BaseException:
-            for add, text in added:
-                index.remove_exactly(text, target, is_pattern=add == index.add_pattern)
+            for step in undo:
+                step()
             raise
         if isinstance(target, NamedQueue):
             self._keep_subjects(target)
@@ -248,23 +253,23 @@ class Members:
             after: the sequence from which on; where the history begins later, an unknown number is lost.
             most: the last so many of them, and nothing is told of others; None all.
         """
+        storage = self.distributor.storage
         probe: SubjectIndex[int] = SubjectIndex()
         for text in subjects:
             probe.add_subject(text, 0)
         for text in patterns:
             probe.add_pattern(text, 0)
-        storage = self.distributor.storage
-        missed = storage.oldest > after + 1
-        found: list[EventRecord] = []
-        seen = after
-        while len(rest := storage.history(seen)) > READ_AT_ONCE:
-            for record in rest[:READ_AT_ONCE]:
-                if probe.matches(0, record.subject):
-                    found.append(record)
-            seen = rest[READ_AT_ONCE - 1].sequence
             hub.sleep(0)
+        for _ in range(READ_ROUNDS):
+            unknown = {record.subject for record in storage.history(after) if probe.find(record.subject) is None}
+            if not unknown:
+                break
+            for subject in unknown:
+                for _ in probe.search(subject):
+                    hub.sleep(0)
         # From here on nobody else runs, so nothing comes twice and nothing is left out.
-        found += [record for record in rest if probe.matches(0, record.subject)]
+        missed = storage.oldest > after + 1
+        found = [record for record in storage.history(after) if probe.matches(0, record.subject)]
         self.select(mailbox, subjects, patterns)
         kept = found[-min(mailbox.limit if most is None else most, mailbox.limit) :]
         if most is None and missed:
@@ -274,6 +279,33 @@ class Members:
         for record in kept:
             if not mailbox.put(record):
                 mailbox.note_lost(1)
+
+    # -- reliable queues -----------------------------------------------------------------------------------------
+
+    def note_done_in_queue(self, consumer: Consumer, done: Iterable[int], failed: Sequence[int]) -> None:
+        """A subscriber has dealt with these events, and has failed at those."""
+        queue, storage = consumer.queue, self.distributor.storage
+        known = queue.acknowledge(done)
+        if known:
+            storage.acknowledge(queue.record.name, known)
+        if failed:
+            now = time.monotonic()
+            queue.fail(consumer, failed, now)
+            due = queue.next_look()
+            if due is not None and self._state is not None:
+                self._state.later(due - now, lambda: queue.look(time.monotonic()))
+
+    def remove_queue(self, queue: NamedQueue) -> None:
+        """Remove a queue with what waits in it, and those who take from it."""
+        self.distributor.storage.remove_queue(queue.record.name).settle()
+        self.distributor.queues.pop(queue.record.name, None)
+        self.distributor.index.discard(queue)
+        queue.give_up()
+        for member in [member for member in self.members.values() if member.queue is queue]:
+            if member.session is not None:
+                member.session.end_box(member.box, f"the queue {queue.record.name!r} was removed")
+                member.session = None
+            self.close(member)
 
     # -- links -------------------------------------------------------------------------------------------------
 
@@ -403,9 +435,9 @@ class Members:
     def _sweep(self) -> None:
         """Remove who is gone."""
         try:
-            for number, one in enumerate(
-                [*self.members.values(), *self.sessions.values(), *self.couriers.values()], 1
-            ):
+            everybody: list[Member | Session | Courier] = [*self.members.values(), *self.sessions.values()]
+            everybody += self.couriers.values()
+            for number, one in enumerate(everybody, 1):
                 if isinstance(one, Courier):
                     one.look()
                 elif one.is_there():

@@ -56,12 +56,13 @@ class Options(NamedTuple):
             check_name(queue)
             if policy != BLOCK and "policy" in given:
                 raise EventError(f"a reliable queue drops nothing, so its policy is {BLOCK!r}, not {policy!r}")
-        size = settings.es_queuesize * (1 if queue is None else QUEUE_FACTOR)
+        size = min(settings.es_queuesize * (1 if queue is None else QUEUE_FACTOR), MAX_QUEUESIZE)
+        seconds = settings.es_block_seconds
         return cls(
             _text(given.get("label", "?"))[:MAX_LABEL_LENGTH],
             policy,
-            _number("block_seconds", given.get("block_seconds", settings.es_block_seconds), 0, MAX_BLOCK_SECONDS),
-            int(_number("queuesize", given.get("queuesize", min(size, MAX_QUEUESIZE)), 1, MAX_QUEUESIZE, whole=True)),
+            _number("block_seconds", given.get("block_seconds", seconds), 0, MAX_BLOCK_SECONDS),
+            int(_number("queuesize", given.get("queuesize", size), 1, MAX_QUEUESIZE, whole=True)),
             queue,
             _number(
                 "redeliver_seconds", given.get("redeliver_seconds", REDELIVER_SECONDS), MIN_REDELIVER_SECONDS,

@@ -201,14 +201,19 @@ class SubjectIndex(Generic[T]):
         """
         holder = self._holders.get(target)
         folded = fold(text)
-        if holder is None or (folded not in holder.subjects and text not in holder.patterns):
+        if holder is None or folded not in holder.subjects:
+            return self.remove_pattern(text, target)
+        self._remove_subject(folded, holder)
+        self._let_go(holder)
+        return True
+
+    def remove_pattern(self, text: str, target: T) -> bool:
+        """End the subscription to the pattern of this text, and not to a subject; False where there is none."""
+        holder = self._holders.get(target)
+        if holder is None or text not in holder.patterns:
             return False
-        if folded in holder.subjects:
-            self._remove_subject(folded, holder)
-        else:
-            self._remove_pattern(text, holder)
-        if not holder.subjects and not holder.patterns:
-            del self._holders[target]
+        self._remove_pattern(text, holder)
+        self._let_go(holder)
         return True
 
     def discard(self, target: T) -> None:
@@ -243,6 +248,10 @@ class SubjectIndex(Generic[T]):
         if target not in self._holders:
             self._holders[target] = _Holder(target, next(self._numbers))
         return self._holders[target]
+
+    def _let_go(self, holder: _Holder[T]) -> None:
+        if not holder.subjects and not holder.patterns:
+            del self._holders[holder.target]
 
     def _remove_subject(self, folded: str, holder: _Holder[T]) -> None:
         del holder.subjects[folded]

@@ -1,0 +1,242 @@
+"""A subscriber's events in its own program: in which greenlets they are handled, and what is done.
+
+Events that came are handled in worker greenlets, one after the other as long as the handler does not block; where
+it does, another worker goes on with the next, as many as `limit`. With a limit of one they are strictly in order.
+Of a reliable queue, events of one lane (one publisher and subject) are never handled side by side.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import deque
+from collections.abc import Callable
+from contextvars import Context
+from typing import Any
+
+from gpyro import hub
+from gpyro._events.event import Event
+
+__all__ = ["Inbox"]
+
+#: How long handlers run before the loop looks at the network again.
+TURN_SECONDS = 0.002
+
+_log = logging.getLogger("gpyro.events")
+
+#: A row of a batch, or how many events were lost there, negative; None is an unknown number.
+Entry = Any
+
+
+class Inbox:
+    """What has come for one subscriber and is not dealt with yet.
+
+    Args:
+        handle: called with each event.
+        tell_lost: called with the number of events that were lost before the next one, None if nobody knows it.
+        note_done: called when there is something for `collect`.
+        stop: called with an exception that ends the program and not only the handler.
+        is_queue: whether these are events of a reliable queue.
+    """
+
+    def __init__(
+        self, handle: Callable[[Event], object], tell_lost: Callable[[int | None], object],
+        note_done: Callable[[], object], stop: Callable[[BaseException], object], is_queue: bool,
+    ) -> None:  # fmt: skip
+        self._handle = handle
+        self._tell_lost = tell_lost
+        self._note_done = note_done
+        self._stop = stop
+        self.is_queue = is_queue
+        #: Most handlers at a time.
+        self.limit = 1
+        self.pending: deque[Entry] = deque()
+        self.running = 0
+        self.handled = 0
+        self.failed = 0
+        #: Highest sequence that has come.
+        self.last = 0
+        self._state: hub.HubState | None = None
+        self._turn = 0
+        self._turn_end = 0.0
+        self._armed = False
+        #: Entries that came for the boxes before this one, that were begun, and of which all before are done.
+        self._offset = 0
+        self._taken = 0
+        self._done = 0
+        self._done_early: set[int] = set()
+        #: Of a queue: what was dealt with, what failed, what came and is not done, lanes with a handler.
+        self._acknowledged: list[int] = []
+        self._unable: list[int] = []
+        self._in_hand: set[int] = set()
+        self._lanes: dict[int, deque[Entry]] = {}
+
+    def __repr__(self) -> str:
+        state = "running" if self._state is not None else "stopped"
+        return f"<Inbox {state}, {len(self.pending)} pending, {self.running} running, {self.handled} handled>"
+
+    @property
+    def received(self) -> int:
+        """Entries that have come from this box."""
+        return self._taken + len(self.pending) - self._offset
+
+    # -- what comes ------------------------------------------------------------------------------------------
+
+    def begin(self, state: hub.HubState, limit: int) -> None:
+        """Handle what comes, in this hub."""
+        self._state, self.limit = state, limit
+        self._arm()
+
+    def end(self) -> None:
+        """Begin with no more; what is pending stays, but that of a queue, which others get."""
+        self._state = None
+        if self.is_queue:
+            self.pending.clear()
+            self._in_hand.clear()
+
+    def take(self, entries: list[Entry]) -> None:
+        """Entries have come."""
+        if self.is_queue:
+            # What goes out again while its handler still runs is not handled twice.
+            entries = [row for row in entries if row[0] not in self._in_hand]
+            self._in_hand.update([row[0] for row in entries])
+        self.pending.extend(entries)
+        for row in reversed(entries):
+            if type(row) is list:
+                self.last = max(self.last, row[0])
+                break
+        self._arm()
+
+    def change_box(self, last: int) -> None:
+        """The server has made a new box, in which counting begins anew; what is pending came from the old one."""
+        self._offset = self._taken + len(self.pending)
+        self.last = last
+        self._acknowledged, self._unable = [], []
+
+    # -- handling --------------------------------------------------------------------------------------------
+
+    def _arm(self) -> None:
+        if not self._armed and self.pending and self._state is not None:
+            self._armed = True
+            self._state.soon(self._pump)
+
+    def _pump(self) -> None:
+        """Put workers on what is pending; runs in the hub."""
+        self._armed = False
+        state = self._state
+        if state is None:
+            return
+        self._turn += 1
+        self._turn_end = time.monotonic() + TURN_SECONDS
+        while self.pending and self.running < self.limit and self._state is state:
+            state.run_worker(self._drain)
+            if time.monotonic() >= self._turn_end:
+                break
+        self._turn += 1
+        if self.pending and self.running < self.limit and self._state is state:
+            self._armed = True
+            state.later(0.0, self._pump)
+
+    def _drain(self) -> bool:
+        """Handle one after another; ends at the turn's end, or when its handler has blocked."""
+        turn, usable = self._turn, True
+        while self.pending and self._state is not None and self.running < self.limit and usable:
+            entry = self.pending.popleft()
+            self.running += 1
+            try:
+                usable = self._deal_in_lane(entry) if self.is_queue else self._deal(entry)
+            finally:
+                self.running -= 1
+            if turn != self._turn:
+                self._arm()
+                break
+            if time.monotonic() >= self._turn_end:
+                break
+        return usable
+
+    def _deal(self, entry: Entry) -> bool:
+        index = self._taken
+        self._taken += 1
+        if type(entry) is list:
+            outcome = self._call(self._handle, Event.received(entry[1], entry[3], entry[2], entry[0]))
+        else:
+            outcome = self._call(self._tell_lost, None if entry is None else -entry)
+        if index == self._done:
+            self._done += 1
+            while self._done in self._done_early:
+                self._done_early.discard(self._done)
+                self._done += 1
+            self._note_done()
+        else:
+            self._done_early.add(index)
+        return outcome is not _THROWN
+
+    def _deal_in_lane(self, row: Entry) -> bool:
+        """Handle an event of a reliable queue, and those of its lane that came meanwhile."""
+        self._taken += 1
+        lane = row[5]
+        behind = self._lanes.get(lane)
+        if behind is not None:
+            behind.append(row)
+            return True
+        behind = self._lanes[lane] = deque([row])
+        outcome = None
+        try:
+            while behind:
+                row = behind.popleft()
+                outcome = self._call(self._handle, Event.received(row[1], row[3], row[2], row[0], row[4]))
+                self._in_hand.discard(row[0])
+                if outcome is not None:
+                    # It goes out again, and all of its lane that comes after it.
+                    self._unable.append(row[0])
+                    self._forget_lane(lane, behind)
+                else:
+                    self._acknowledged.append(row[0])
+                self._note_done()
+        finally:
+            del self._lanes[lane]
+        return outcome is not _THROWN
+
+    def _forget_lane(self, lane: int, behind: deque[Entry]) -> None:
+        dropped = [*behind, *(row for row in self.pending if row[5] == lane)]
+        behind.clear()
+        if dropped:
+            self.pending = deque(row for row in self.pending if row[5] != lane)
+            self._in_hand.difference_update([row[0] for row in dropped])
+
+    def _call(self, function: Callable[..., object], argument: object) -> object:
+        """Run a method of the subscriber; None if it returned."""
+        try:
+            Context().run(function, argument)
+        except Exception as exc:
+            self.failed += 1
+            _log.error("%r failed in a subscriber: %s: %s", argument, type(exc).__name__, exc, exc_info=True)
+            return exc
+        except (KeyboardInterrupt, SystemExit) as exc:
+            self._stop(exc)
+            return _THROWN
+        except BaseException as exc:
+            # Something was thrown at this greenlet, which is not used again.
+            self.failed += 1
+            _log.error("%r was given up in a subscriber: %r", argument, exc)
+            return _THROWN
+        self.handled += 1
+        return None
+
+    # -- what is done ----------------------------------------------------------------------------------------
+
+    def collect(self) -> list[Any]:
+        """Return what the server is to be told: how many entries are done, or the sequences of a queue."""
+        if not self.is_queue:
+            return [max(self._done - self._offset, 0)]
+        done, unable = self._acknowledged, self._unable
+        self._acknowledged, self._unable = [], []
+        return [done, unable]
+
+    def restore(self, what: list[Any]) -> None:
+        """The server has not been told, perhaps; tell it again."""
+        if self.is_queue:
+            self._acknowledged[:0], self._unable[:0] = what
+
+
+_THROWN = object()

@@ -1,0 +1,281 @@
+"""One thread's connection to one event server: it fetches for all subscribers that listen there.
+
+Asks for what there is, and waits at the server where that is nothing; so it works with no port open on this side,
+and through whatever stands in between. A server that is lost is tried again for ever. One that does not know a
+subscriber any more makes it a new box, with what is left of the events since the last one that came.
+"""
+
+from __future__ import annotations
+
+import logging
+import weakref
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from gpyro import hub
+from gpyro.errors import (
+    AccessDeniedError,
+    ConnectionDeniedError,
+    EventError,
+    EventQueueFullError,
+    PyroError,
+)
+from gpyro.proxy import Proxy
+
+if TYPE_CHECKING:
+    from gpyro._events.subscription import Subscription
+
+__all__ = ["Link"]
+
+#: Seconds that one question waits at the server: few questions, and none that a middlebox would take for idle.
+POLL_SECONDS = 25.0
+#: How much longer an answer may take before the server counts as lost.
+GRACE_SECONDS = 10.0
+#: Between two tries to reach a lost server: from the first to the last, doubled each time.
+FIRST_RETRY_SECONDS, LAST_RETRY_SECONDS = 0.1, 2.0
+#: Boxes that are attached in one call.
+ATTACHED_AT_ONCE = 500
+
+_log = logging.getLogger("gpyro.events")
+
+
+class _Closed(BaseException):
+    """Thrown into the greenlet that asks the server when nobody listens any more."""
+
+
+class Link:
+    """Fetches for the subscribers of one hub at one server; `Link.of` makes it or returns the one there is.
+
+    Resources: its greenlet and connection end when the last subscriber leaves.
+    Errors: what cannot be mended by trying again goes to all subscribers.
+    """
+
+    def __init__(self, state: hub.HubState, find: Callable[[], Proxy]) -> None:
+        self._state = state
+        self._find = find
+        self._es: Any = None
+        self._token: str | None = None
+        self._greenlet: Any = None
+        #: Who listens; by the number of its box once that is attached.
+        self._members: dict[Subscription, int | None] = {}
+        self._by_number: dict[int, Subscription] = {}
+        #: Who has something to tell the server.
+        self._dirty: dict[Subscription, None] = {}
+        self._waiting = False
+        self._flush_armed = False
+        self._lost = False
+
+    def __repr__(self) -> str:
+        state = "idle" if self._greenlet is None else "server is lost" if self._lost else "fetching"
+        return f"<Link of {len(self._members)} subscribers, {state}>"
+
+    @classmethod
+    def of(cls, key: object, find: Callable[[], Proxy]) -> Link:
+        """Return this thread's link to the event server that `key` stands for."""
+        state = hub.current_state()
+        links = _links.setdefault(state, {})
+        link = links.get(key)
+        if link is None:
+            link = links[key] = cls(state, find)
+        return link
+
+    # -- subscribers -----------------------------------------------------------------------------------------
+
+    def add(self, member: Subscription) -> None:
+        """Fetch for this one too."""
+        self._members[member] = None
+        if self._greenlet is None:
+            self._greenlet = True
+            hub.spawn_in(self._state, self._run)
+        else:
+            self._interrupt()
+
+    def remove(self, member: Subscription) -> None:
+        """Fetch for it no more."""
+        number = self._members.pop(member, None)
+        if number is not None:
+            self._by_number.pop(number, None)
+            if member in self._dirty:
+                self._flush()
+            self._tell("detach", self._token, member.token)
+        self._dirty.pop(member, None)
+        if not self._members:
+            self._interrupt()
+
+    def note(self, member: Subscription) -> None:
+        """It has something to tell the server."""
+        self._dirty[member] = None
+        if self._waiting and not self._flush_armed:
+            # Together with what else is done in this turn of the loop.
+            self._flush_armed = True
+            self._state.soon(self._flush)
+
+    def _interrupt(self) -> None:
+        """Have the greenlet look at its subscribers again."""
+        if self._waiting and self._greenlet not in (None, True):
+            self._waiting = False
+            self._state.soon(self._throw, self._greenlet)
+
+    @staticmethod
+    def _throw(greenlet: Any) -> None:
+        if not greenlet.dead:
+            greenlet.throw(_Closed())
+
+    # -- fetching --------------------------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        self._greenlet = hub.getcurrent()
+        retry_seconds = FIRST_RETRY_SECONDS
+        try:
+            while self._members:
+                try:
+                    self._turn()
+                    retry_seconds, self._lost = FIRST_RETRY_SECONDS, False
+                except _Closed:
+                    continue
+                except EventError:
+                    # It has begun anew, or has forgotten us.
+                    self._forget_link()
+                except PyroError as exc:
+                    if _is_final(exc):
+                        self._fail_all(exc)
+                        return
+                    self._note_lost(exc)
+                    hub.sleep(retry_seconds)
+                    retry_seconds = min(retry_seconds * 2, LAST_RETRY_SECONDS)
+        except _Closed:
+            pass
+        except Exception as exc:
+            self._fail_all(exc)
+            raise
+        finally:
+            self._greenlet = None
+            self._forget_link()
+            if self._es is not None:
+                self._es._release()
+                self._es = None
+            if self._members:
+                # Somebody came while this one ended.
+                self._greenlet = True
+                hub.spawn_in(self._state, self._run)
+
+    def _turn(self) -> None:
+        if self._es is None:
+            self._es = self._find()
+            self._es._setTimeout(POLL_SECONDS + GRACE_SECONDS)
+            self._es._setOneway(["note_done", "detach"])
+        if self._token is None:
+            self._token = self._es.open_link()
+        self._attach()
+        told = self._collect()
+        self._waiting = True
+        try:
+            batch = self._es.fetch(self._token, told, POLL_SECONDS)
+        except BaseException:
+            self._restore(told)
+            raise
+        finally:
+            self._waiting = False
+        self._take(*batch)
+        # Handlers that do not block are done when this returns, so the next question carries that.
+        hub.sleep(0)
+
+    def _attach(self) -> None:
+        new = [member for member, number in self._members.items() if number is None]
+        for start in range(0, len(new), ATTACHED_AT_ONCE):
+            some = new[start : start + ATTACHED_AT_ONCE]
+            for member in some:
+                if member.token is None:
+                    member.reopen(self._es)
+            numbers = self._es.attach(self._token, [[member.token, member.inbox.received] for member in some])
+            for member, number in zip(some, numbers, strict=True):
+                if number is None:
+                    member.token = None
+                elif member in self._members:
+                    self._members[member] = number
+                    self._by_number[number] = member
+                    self._dirty[member] = None
+            if None in numbers:
+                self._attach()
+
+    def _take(self, rows: list[Any], groups: list[Any], ended: list[Any]) -> None:
+        for places, numbers in groups:
+            entries = [place if place is None or place < 0 else rows[place] for place in places]
+            for number in numbers:
+                member = self._by_number.get(number)
+                if member is not None:
+                    member.inbox.take(entries)
+        for number, reason in ended:
+            member = self._by_number.get(number)
+            if member is not None:
+                member.end_with((EventError if member.inbox.is_queue else EventQueueFullError)(reason))
+
+    # -- what is done ----------------------------------------------------------------------------------------
+
+    def _collect(self) -> list[list[Any]]:
+        dirty, self._dirty = self._dirty, {}
+        told = []
+        for member in dirty:
+            number = self._members.get(member)
+            if number is not None:
+                told.append([number, *member.inbox.collect()])
+        return told
+
+    def _restore(self, told: list[list[Any]]) -> None:
+        for number, *what in told:
+            member = self._by_number.get(number)
+            if member is not None:
+                member.inbox.restore(what)
+                self._dirty[member] = None
+
+    def _flush(self) -> None:
+        self._flush_armed = False
+        told = self._collect()
+        if told and not self._tell("note_done", self._token, told):
+            self._restore(told)
+
+    def _tell(self, method: str, *args: Any) -> bool:
+        """Call something at the server that nobody waits for; False where that is not possible now."""
+        if self._es is None or self._token is None:
+            return False
+        try:
+            getattr(self._es, method)(*args)
+        except PyroError:
+            return False
+        return True
+
+    # -- trouble ---------------------------------------------------------------------------------------------
+
+    def _forget_link(self) -> None:
+        self._token = None
+        self._unattach()
+
+    def _unattach(self) -> None:
+        self._by_number.clear()
+        for member in self._members:
+            self._members[member] = None
+
+    def _note_lost(self, exc: PyroError) -> None:
+        """The connection is gone: the boxes are still there, perhaps, but what was under way may be lost."""
+        self._unattach()
+        if not self._lost:
+            self._lost = True
+            _log.warning("the event server is lost, trying again: %s", exc)
+        if self._es is not None:
+            # Where it leaves its address it may leave another one.
+            self._es._release()
+            self._es = None
+
+    def _fail_all(self, exc: Exception) -> None:
+        for member in list(self._members):
+            member.end_with(exc)
+
+
+def _is_final(exc: PyroError) -> bool:
+    """Tell whether trying again is of no use."""
+    if isinstance(exc, ConnectionDeniedError):
+        return exc.code == ConnectionDeniedError.SECURITY
+    return isinstance(exc, AccessDeniedError)
+
+
+_links: weakref.WeakKeyDictionary[hub.HubState, dict[object, Link]] = weakref.WeakKeyDictionary()

@@ -1,0 +1,180 @@
+"""What a Subscriber has behind it: its box at the server, what it has subscribed to, and the wait in `listen`."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from typing import Any
+
+from gpyro import hub
+from gpyro._events.event import Event
+from gpyro._events.inbox import Inbox
+from gpyro._events.link import Link
+from gpyro._events.subjects import fold, subjects_of
+from gpyro.errors import EventError
+from gpyro.proxy import Proxy
+
+__all__ = ["Subscription", "share_key"]
+
+#: Longest wait in one piece.
+MAX_WAIT_SECONDS = 3600.0
+
+
+class Subscription:
+    """One subscriber's box, and what is needed to make it again.
+
+    Args:
+        find: finds the event server; called again where it was lost.
+        key: equal for those that may share a link.
+        options: see `gpyro._events.options`.
+        history: so many of the last events come first.
+        handle, tell_lost: what to call with events, and with the number of those that were lost.
+    """
+
+    def __init__(
+        self, find: Callable[[], Proxy], key: object, options: dict[str, Any], history: int,
+        handle: Callable[[Event], object], tell_lost: Callable[[int | None], object],
+    ) -> None:  # fmt: skip
+        #: For calls that are no fetching; any thread may use it.
+        self.es: Any = find()
+        self.token: str | None = None
+        self.inbox = Inbox(handle, tell_lost, self._note_done, self.end_with, options.get("queue") is not None)
+        self._find = find
+        self._key = key
+        self._options = {"label": f"process {os.getpid()}", **options}
+        self._history = history
+        #: Folded subject: as given. Patterns in order.
+        self._subjects: dict[str, str] = {}
+        self._patterns: dict[str, None] = {}
+        self._log = ""
+        self._link: Link | None = None
+        self._state: hub.HubState | None = None
+        self._signal = hub.Signal()
+        self._error: BaseException | None = None
+        self._over = False
+
+    def __repr__(self) -> str:
+        state = "idle" if self._link is None else "listening"
+        return f"<Subscription to {len(self._subjects)} subjects, {len(self._patterns)} patterns, {state}>"
+
+    # -- subjects --------------------------------------------------------------------------------------------
+
+    def select(self, subjects: Any, patterns: Any) -> None:
+        """Subscribe to these."""
+        names, texts = subjects_of(subjects), subjects_of(patterns)
+        if not names and not texts:
+            return
+        if self.token is None:
+            self._open(self.es, names, texts, None)
+        else:
+            try:
+                self.es.select(self.token, names, texts, self._history)
+            except EventError:
+                if not self._is_forgotten():
+                    raise
+                self.reopen(self.es)
+                self.es.select(self.token, names, texts, self._history)
+        self._subjects.update({fold(name): name for name in names})
+        self._patterns.update(dict.fromkeys(texts))
+
+    def deselect(self, subjects: Any) -> None:
+        """Unsubscribe from these, each the exact subject if there is one, else the pattern."""
+        names = subjects_of(subjects)
+        if not names or self.token is None:
+            return
+        try:
+            self.es.deselect(self.token, names)
+        except EventError:
+            if not self._is_forgotten():
+                raise
+            self.token = None  # What is subscribed to when the box is made again is remembered here.
+        for name in names:
+            if self._subjects.pop(fold(name), None) is None:
+                self._patterns.pop(name, None)
+
+    def _is_forgotten(self) -> bool:
+        """Tell whether the server has no such box any more."""
+        try:
+            self.es.select(self.token)
+        except EventError:
+            return True
+        return False
+
+    def reopen(self, es: Any) -> None:
+        """Have the server make a box again, with what came since the last event, as far as it still has that."""
+        since = [self._log, self.inbox.last] if self._log else None
+        self._open(es, list(self._subjects.values()), list(self._patterns), since)
+
+    def _open(self, es: Any, subjects: list[str], patterns: list[str], since: list[Any] | None) -> None:
+        history = 0 if since else self._history
+        token, log, newest = es.open_box(self._options, subjects, patterns, history, since)
+        last = self.inbox.last if since and since[0] == log else newest
+        self.token, self._log = token, log
+        self.inbox.change_box(last)
+
+    def close(self) -> None:
+        """Tell the server that the box is not needed any more."""
+        token, self.token = self.token, None
+        if token is not None:
+            try:
+                self.es.close_box(token)
+            except EventError:
+                pass  # It is gone already.
+
+    # -- listening -------------------------------------------------------------------------------------------
+
+    def listen(self, limit: int, seconds: float | None) -> None:
+        """Handle events until `abort`, for at most `seconds`.
+
+        Args:
+            limit: most handlers at a time.
+
+        Raises:
+            EventQueueFullError: the server has ended the subscription. EventError: somebody listens already.
+            What a handler raises to end the program.
+        """
+        if self._link is not None:
+            raise EventError("somebody listens already; abort() ends that, or make another Subscriber")
+        state = self._state = hub.current_state()
+        self._over, self._error = False, None
+        self._signal = hub.Signal()
+        until = None if seconds is None else time.monotonic() + seconds
+        link = self._link = Link.of(self._key, self._find)
+        try:
+            self.inbox.begin(state, limit)
+            link.add(self)
+            while not self._over:
+                left = MAX_WAIT_SECONDS if until is None else until - time.monotonic()
+                if left <= 0:
+                    break
+                hub.wait_for(self._signal, (), min(left, MAX_WAIT_SECONDS))
+        finally:
+            self._link = None
+            self.inbox.end()
+            link.remove(self)
+        if self._error is not None:
+            raise self._error
+
+    def abort(self) -> None:
+        """End `listen`, from anywhere."""
+        self._over = True
+        state = self._state
+        if state is not None:
+            hub.run_soon_or_now(state, self._signal.set)
+
+    def end_with(self, error: BaseException) -> None:
+        """End `listen`, which raises this."""
+        self._error = error
+        self.token = None if isinstance(error, EventError) else self.token
+        self.abort()
+
+    def _note_done(self) -> None:
+        if self._link is not None:
+            self._link.note(self)
+
+
+def share_key(esURI: Any, ident: Any) -> object:
+    """Return what is equal for subscribers that may share a link."""
+    return ("" if esURI is None else str(esURI), ident if isinstance(ident, (str, bytes)) else id(ident))
+
