@@ -16,7 +16,7 @@ import pytest
 
 import gpyro
 from gpyro.naming import NameServerProxy
-from tests.support.programs import SECONDS, Ended, Program, free_port, make_environment, run
+from tests.support.programs import SECONDS, Ended, Program, complete, free_port, make_environment, run
 
 URI = "PYRO://127.0.0.1:1234/abc"
 OTHER = "PYRO://127.0.0.1:1234/def"
@@ -476,17 +476,6 @@ def test_completion_script_is_right_for_its_shell(shared: Server, tmp_path: Path
     if path is not None:
         (tmp_path / "script").write_text(ended.stdout)
         subprocess.run([path, "-n", str(tmp_path / "script")], check=True, timeout=SECONDS)
-
-
-def complete(environment: dict[str, str], line: str) -> list[str]:
-    """Return what bash's completion offers, without the script around it."""
-    environment = {
-        **environment, "_GPYRO_COMPLETE": "bash_complete", "COMP_WORDS": line,
-        "COMP_CWORD": str(len(line.split()) - (not line.endswith(" "))),
-    }  # fmt: skip
-    ended = run(["-m", "gpyro"], environment)
-    assert (ended.status, ended.stderr) == (0, "")
-    return [item.partition(",")[2] for item in ended.stdout.splitlines() if item]
 
 
 def test_commands_and_names_are_completed(shared: Server, ns: NameServerProxy) -> None:

@@ -144,3 +144,14 @@ def run(words: list[str], environment: dict[str, str]) -> Ended:
     """Run a program to its end."""
     with Program(words, environment) as program:
         return program.finish()
+
+
+def complete(environment: dict[str, str], line: str) -> list[str]:
+    """Return what bash's completion offers, without the script around it."""
+    environment = {
+        **environment, "_GPYRO_COMPLETE": "bash_complete", "COMP_WORDS": line,
+        "COMP_CWORD": str(len(line.split()) - (not line.endswith(" "))),
+    }  # fmt: skip
+    ended = run(["-m", "gpyro"], environment)
+    assert (ended.status, ended.stderr) == (0, "")
+    return [item.partition(",")[2] for item in ended.stdout.splitlines() if item]
