@@ -95,7 +95,7 @@ class EventService(ObjBase):
         """
         names = subjects_of(subjects)
         if names:
-            self._members.select(self._mailbox_of(subscriber), names, ())
+            self._members.select_for(_checked(subscriber), names, ())
 
     def subscribeMatch(self, subjectPatterns: str | Sequence[str] | None, subscriber: Any) -> None:
         """As `subscribe`, for all subjects that match one of these regular expressions, from their beginning.
@@ -105,7 +105,7 @@ class EventService(ObjBase):
         """
         patterns = subjects_of(subjectPatterns)
         if patterns:
-            self._members.select(self._mailbox_of(subscriber), (), patterns)
+            self._members.select_for(_checked(subscriber), (), patterns)
 
     def unsubscribe(self, subjects: str | Sequence[str] | None, subscriber: Any) -> None:
         """End subscriptions to these subjects, or where there is none of that name, to the pattern of that text.
@@ -115,13 +115,7 @@ class EventService(ObjBase):
         Raises:
             EventError: the subscriber has not subscribed to anything.
         """
-        names = subjects_of(subjects)
-        courier = self._members.courier_of(_checked(subscriber))
-        if courier is None:
-            raise EventError(
-                f"{subscriber!r} has not subscribed to anything here; unsubscribe with the object that did"
-            )
-        self._members.deselect(courier.mailbox, names)
+        self._members.deselect_for(_checked(subscriber), subjects_of(subjects))
 
     # -- publishers and subscribers of gpyro -------------------------------------------------------------------
 
@@ -210,8 +204,8 @@ class EventService(ObjBase):
         try:
             return session.fetch(min(max(float(seconds), 0.0), MAX_WAIT_SECONDS))
         except BaseException:
-            # The caller is gone, most likely with its connection.
-            self._members.lost(session)
+            if not session.is_there():
+                self._members.lost(session)
             raise
 
     def note_done(self, link: str, done: list[list[Any]]) -> None:
@@ -285,9 +279,6 @@ class EventService(ObjBase):
                 box.acknowledge(what[0])
             elif isinstance(box, Consumer):
                 self._members.note_done_in_queue(box, what[0], what[1])
-
-    def _mailbox_of(self, subscriber: Any) -> Mailbox:
-        return self._members.engage(_checked(subscriber)).mailbox
 
     def _listed(self, after: int) -> list[Member]:
         return [member for member in self._members.members.values() if member.box.number > after]
