@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import click
 
+from gpyro.context import deadline
 from gpyro.errors import PyroError
 from gpyro.eventserver import Event, Subscriber
 from gpyro.util import escape_controls
@@ -16,7 +17,7 @@ from gpyro_cli.output import make_plain
 
 __all__ = ["Follower", "event_line"]
 
-#: What the server gets to hear that nobody follows any more; it would find out by itself.
+#: To let the server know that nobody follows any more; it would find out by itself.
 LEAVE_SECONDS = 1.0
 
 
@@ -61,9 +62,9 @@ class Follower(Subscriber):
 
     def _leave(self) -> None:
         """Let the server know at once, if it is there."""
-        self.ES._setTimeout(LEAVE_SECONDS)
         try:
-            self.close()
+            with deadline(LEAVE_SECONDS):
+                self.close()
         except PyroError:
             pass
 

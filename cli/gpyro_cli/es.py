@@ -41,13 +41,14 @@ def command(
     if ctx.invoked_subcommand is not None:
         _refuse_options(ctx)
         return
+    wanted = read_identification(identification, identification_file)
     from gevent import monkey
 
     monkey.patch_all()
     from gpyro.eventserver import EventServiceStarter
 
     click.echo("*** gpyro Event Server ***")
-    EventServiceStarter(read_identification(identification, identification_file)).start(
+    EventServiceStarter(wanted).start(
         hostname or "", port, not no_nameserver, port is not None, insecure_no_auth=insecure,
         persistent=dbdir is not None, dbdir=dbdir or None, anyway=force or _ask,
     )  # fmt: skip

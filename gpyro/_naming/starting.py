@@ -32,17 +32,11 @@ class Closable(Protocol):
 
 
 class Starter(ABC):
-    """Starts a server in this process, and prints what Pyro's prints.
+    """Starts a server in this process; a subclass says which, in `initialize`.
 
-    `start` runs it until it is ended; `initialize` only gets it ready, for a program with a loop of its own
-    (`getServerSockets`, `handleRequests`).
+    Once it has opened the daemon, whatever fails there is followed by `_end`. What is in `_storage` is closed last.
 
-    Args:
-        identification: what callers have to prove themselves with: a passphrase, a key, or a list of
-            identifications as `Daemon.setAllowedIdentifications` takes it; None lets everybody in.
-
-    Resources: `shutdown`, SIGTERM and ctrl-C end it; its names and its file go with it.
-    Errors: a file that cannot be written is told and passed over.
+    Resources: as the subclasses say; all of them end with `_end`, which may be called again.
     """
 
     #: What it starts, as it is printed.

@@ -16,7 +16,16 @@ import pytest
 
 import gpyro
 from gpyro.naming import NameServerProxy
-from tests.support.programs import SECONDS, Ended, Program, complete, free_port, make_environment, run
+from tests.support.programs import (
+    SECONDS,
+    Ended,
+    Program,
+    complete,
+    free_port,
+    make_environment,
+    run,
+    run_in_shell,
+)
 
 URI = "PYRO://127.0.0.1:1234/abc"
 OTHER = "PYRO://127.0.0.1:1234/def"
@@ -79,12 +88,7 @@ class Server:
         return gpyro.naming.NameServerLocator().getNS("127.0.0.1", self.port)
 
     def shell(self, text: str) -> subprocess.CompletedProcess[str]:
-        """Run a line of bash in which `gpyro` is the command."""
-        command = f'gpyro() {{ "{sys.executable}" -W error -m gpyro "$@"; }}; set -o pipefail; {text}'
-        return subprocess.run(
-            ["bash", "-c", command], env=self.environment, capture_output=True, text=True, timeout=SECONDS,
-            stdin=subprocess.DEVNULL, check=False,
-        )  # fmt: skip
+        return run_in_shell(text, self.environment)
 
 
 @pytest.fixture(scope="module")
