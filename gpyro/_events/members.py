@@ -27,7 +27,8 @@ from gpyro.errors import EventError, ServerBusyError
 
 __all__ = ["Member", "Members"]
 
-#: Seconds between two looks at who is still there, and how many are looked at before others may run.
+#: Seconds between two looks at who is still there, or less where they are not kept for long, and how many are
+#: looked at before others may run.
 SWEEP_SECONDS, SWEPT_AT_ONCE = 5.0, 500
 #: How often the history is gone through for subjects that patterns have not been asked about; meanwhile new ones
 #: come, and at last what is left is asked without a break.
@@ -287,6 +288,7 @@ class Members:
     def note_done_in_queue(self, consumer: Consumer, done: Iterable[int], failed: Sequence[int]) -> None:
         """A subscriber has dealt with these events, and has failed at those."""
         queue, storage = consumer.queue, self.distributor.storage
+        queue.hear(consumer)
         known = queue.acknowledge(done)
         if known:
             storage.acknowledge(queue.record.name, known)
@@ -428,6 +430,9 @@ class Members:
     # -- who is still there ------------------------------------------------------------------------------------
 
     def _watch(self) -> None:
+        """See that the time that passes is looked at, as long as the server is there."""
+        if self._has_ended():
+            raise ServerBusyError("the event server is shutting down")
         state = hub.current_state()
         if self._state is None or self._state.ended:
             self._state = state
@@ -441,7 +446,8 @@ class Members:
         now = time.monotonic()
         for queue in self.distributor.queues.values():
             queue.look(now)
-        if now - self._swept >= SWEEP_SECONDS and not self._sweeping and self._state is not None:
+        often = min(SWEEP_SECONDS, self.settings.es_resume_seconds / 2)
+        if now - self._swept >= often and not self._sweeping and self._state is not None:
             self._swept, self._sweeping = now, True
             hub.spawn_in(self._state, self._sweep)
         return 1

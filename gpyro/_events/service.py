@@ -61,6 +61,7 @@ class EventService(ObjBase):
         self._distributor = Distributor(storage, settings.es_block_seconds, settings.es_queue_bytes)
         self._members = Members(self._distributor, settings, self._has_ended, identification)
         self._meter = Meter()
+        self._had_daemon = False
         for record in storage.queues():
             queue = NamedQueue(record, storage.waiting(record.name))
             self._distributor.queues[record.name] = queue
@@ -71,7 +72,10 @@ class EventService(ObjBase):
 
     def _has_ended(self) -> bool:
         daemon = self.getDaemon()
-        return daemon is not None and bool(daemon.is_ending())
+        if daemon is None:
+            return self._had_daemon
+        self._had_daemon = True
+        return bool(daemon.is_ending())
 
     # -- Pyro's ------------------------------------------------------------------------------------------------
 
@@ -103,7 +107,7 @@ class EventService(ObjBase):
         Raises:
             PatternError: a pattern is malformed or could take too long.
         """
-        patterns = subjects_of(subjectPatterns)
+        patterns = subjects_of(subjectPatterns, "pattern")
         if patterns:
             self._members.select_for(_checked(subscriber), (), patterns)
 
@@ -143,7 +147,7 @@ class EventService(ObjBase):
         Returns:
             Its token, the log, and the highest sequence in it now.
         """
-        names, texts = subjects_of(subjects), subjects_of(patterns)
+        names, texts = subjects_of(subjects), subjects_of(patterns, "pattern")
         member = self._members.open(options)
         try:
             self._select(member, names, texts, history, since)
@@ -155,7 +159,7 @@ class EventService(ObjBase):
 
     def select(self, box: str, subjects: Any = None, patterns: Any = None, history: int = 0) -> None:
         """Subscribe to more; see `open_box`."""
-        names, texts = subjects_of(subjects), subjects_of(patterns)
+        names, texts = subjects_of(subjects), subjects_of(patterns, "pattern")
         self._select(self._members.find(box), names, texts, history, None)
 
     def deselect(self, box: str, subjects: Any) -> None:

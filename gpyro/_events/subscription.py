@@ -63,7 +63,7 @@ class Subscription:
 
     def select(self, subjects: Any, patterns: Any) -> None:
         """Subscribe to these."""
-        names, texts = subjects_of(subjects), subjects_of(patterns)
+        names, texts = subjects_of(subjects), subjects_of(patterns, "pattern")
         if not names and not texts:
             return
         if self.token is None:
