@@ -34,7 +34,8 @@ class Closable(Protocol):
 class Starter(ABC):
     """Starts a server in this process; a subclass says which, in `initialize`.
 
-    Once it has opened the daemon, whatever fails there is followed by `_end`. What is in `_storage` is closed last.
+    Once that has opened the daemon, whatever fails in it is followed by `_end`. What is in `_storage` is closed
+    last.
 
     Resources: as the subclasses say; all of them end with `_end`, which may be called again.
     """
