@@ -166,7 +166,7 @@ def test_publisher_waits_for_room_in_a_queue() -> None:
     with event_server(es_block_seconds=SECONDS) as server:
         worker = server.recorder("jobs", queue="jobs", queuesize=3)
         publisher = server.publisher()
-        job = gevent.spawn(lambda: list(map(partial(publisher.publish, "jobs"), range(20))))
+        job = gevent.spawn(lambda: [*map(partial(publisher.publish, "jobs"), range(20))])
         eventually(lambda: server.service.status()["blocked"] == 1)
         with listening(worker):
             job.get(timeout=SECONDS)
