@@ -8,7 +8,7 @@ from typing import Any
 
 from gpyro._events.courier import Courier
 from gpyro._events.distributor import Distributor
-from gpyro._events.mailbox import Mailbox
+from gpyro._events.mailbox import Gap, Mailbox
 from gpyro._events.members import Member, Members
 from gpyro._events.namedqueue import NamedQueue
 
@@ -55,7 +55,7 @@ def status_of(distributor: Distributor, members: Members, meter: Meter) -> dict[
     delivered, dropped, failed = members.past
     delivered += sum(box.delivered for box in mailboxes) + sum(queue.delivered for queue in queues)
     failure = storage.failure
-    history = storage.history()
+    events, size = storage.history_size()
     return {
         "log": storage.log,
         "started": meter.started,
@@ -72,8 +72,8 @@ def status_of(distributor: Distributor, members: Members, meter: Meter) -> dict[
         "patterns": distributor.index.pattern_count,
         "queues": len(distributor.queues),
         "history": {
-            "events": len(history),
-            "bytes": sum(record.size for record in history),
+            "events": events,
+            "bytes": size,
             "oldest": storage.oldest,
             "newest": storage.newest,
         },
@@ -116,6 +116,7 @@ def describe_courier(courier: Courier, distributor: Distributor) -> dict[str, An
 
 def _describe(box: Mailbox, kind: str, state: str, distributor: Distributor) -> dict[str, Any]:
     index = distributor.index
+    sent = sum(not isinstance(entry, Gap) for entry in box.sent)
     return {
         "id": box.number,
         "label": box.label,
@@ -124,8 +125,8 @@ def _describe(box: Mailbox, kind: str, state: str, distributor: Distributor) -> 
         "queue": None,
         "policy": box.policy,
         "state": "stalled" if box.is_stalled else state,
-        "waiting": box.count,
-        "unacknowledged": len(box.sent),
+        "waiting": box.count - sent,
+        "unacknowledged": sent,
         "limit": box.limit,
         "delivered": box.delivered,
         "dropped": box.dropped,

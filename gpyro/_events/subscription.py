@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import platform
 import time
 from collections.abc import Callable
 from typing import Any
@@ -38,7 +39,7 @@ class Subscription:
         self.contact = contact
         self.token: str | None = None
         self.inbox = Inbox(handle, tell_lost, self._note_done, self.end_with, options.get("queue") is not None)
-        self._options = {"label": f"process {os.getpid()}", **options}
+        self._options = {"label": f"process {os.getpid()} on {platform.node()}", **options}
         self._history = history
         #: Folded subject: as given. Patterns in order.
         self._subjects: dict[str, str] = {}

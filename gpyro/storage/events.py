@@ -100,6 +100,10 @@ class EventStorage(Closing):
     def history(self, after: int = 0) -> list[EventRecord]:
         """Return the events of the history whose sequence is higher than `after`, the oldest first."""
 
+    @abstractmethod
+    def history_size(self) -> tuple[int, int]:
+        """Return how many events the history has, and how many bytes, as `EventRecord.size` counts them."""
+
     # -- queues
 
     @abstractmethod

@@ -112,6 +112,10 @@ class EventTable:
         """The lowest sequence in the history."""
         return self._history[0].sequence if self._history else self.newest + 1
 
+    def history_size(self) -> tuple[int, int]:
+        """Return how many events there are in the history, and their bytes."""
+        return len(self._history), self._history_bytes
+
     def history(self, after: int) -> list[EventRecord]:
         """Return the events after a sequence, the oldest first."""
         if after < self.oldest:

@@ -99,6 +99,10 @@ class TableStorage(EventStorage):
         with self._lock:
             return self._open_table.history(after)
 
+    def history_size(self) -> tuple[int, int]:
+        with self._lock:
+            return self._open_table.history_size()
+
     def queues(self) -> list[QueueRecord]:
         with self._lock:
             return self._open_table.queues()

@@ -66,6 +66,12 @@ class EventStorageConformance(ABC):
 
     # -- events
 
+    def test_size_of_the_history_is_that_of_what_is_in_it(self, storage: EventStorage) -> None:
+        assert storage.history_size() == (0, 0)
+        append(storage, 3)
+        records = storage.history()
+        assert storage.history_size() == (3, sum(record.size for record in records))
+
     def test_new_storage_is_empty_and_logs_have_ids_of_their_own(self, storage: EventStorage) -> None:
         assert (storage.newest, storage.oldest, storage.history(), storage.queues()) == (0, 1, [], [])
         assert storage.failure is None
