@@ -12,6 +12,7 @@ import weakref
 from typing import TYPE_CHECKING, Any
 
 from gpyro import hub
+from gpyro._events.crew import Crew
 from gpyro.context import deadline
 from gpyro.errors import (
     AccessDeniedError,
@@ -53,6 +54,7 @@ class Link:
     """
 
     def __init__(self, state: hub.HubState, contact: Contact) -> None:
+        self.crew = Crew(state)
         self._state = state
         self._contact = contact
         self._es: Any = None
@@ -232,20 +234,31 @@ class Link:
     # -- what is done ----------------------------------------------------------------------------------------
 
     def _collect(self) -> list[list[Any]]:
+        """Return what is done: boxes that have done the same number of entries together, queues each alone."""
         dirty, self._dirty = self._dirty, {}
-        told = []
+        told: list[list[Any]] = []
+        together: dict[int, list[int]] = {}
         for member in dirty:
             number = self._members.get(member)
-            if number is not None:
-                told.append([number, *member.inbox.collect()])
+            if number is None:
+                continue
+            what = member.inbox.collect()
+            if len(what) == 1 and what[0] in together:
+                together[what[0]].append(number)
+                continue
+            numbers = [number]
+            told.append([numbers, *what])
+            if len(what) == 1:
+                together[what[0]] = numbers
         return told
 
     def _restore(self, told: list[list[Any]]) -> None:
-        for number, *what in told:
-            member = self._by_number.get(number)
-            if member is not None:
-                member.inbox.restore(what)
-                self._dirty[member] = None
+        for numbers, *what in told:
+            for number in numbers:
+                member = self._by_number.get(number)
+                if member is not None:
+                    member.inbox.restore(what)
+                    self._dirty[member] = None
 
     def _flush(self) -> None:
         self._flush_armed = False

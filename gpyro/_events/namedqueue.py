@@ -90,8 +90,8 @@ class Consumer:
     """One subscriber's part of a queue."""
 
     __slots__ = (
-        "delivered", "failed", "is_late", "is_listed", "label", "lanes", "number", "out", "queue", "reader",
-        "turn",
+        "delivered", "failed", "is_late", "is_listed", "label", "lanes", "number", "out", "place", "queue",
+        "reader", "turn",
     )  # fmt: skip
 
     def __init__(self, queue: NamedQueue, number: int, label: str) -> None:
@@ -100,6 +100,8 @@ class Consumer:
         self.label = label
         self.reader: Reader | None = None
         self.is_listed = False
+        #: The number by which a link knows it.
+        self.place = 0
         #: What is out, in the order in which it was sent.
         self.out: dict[int, _Item] = {}
         #: Lanes that it holds in which something waits.

@@ -216,7 +216,7 @@ class EventService(ObjBase):
         """Take in what subscribers have dealt with.
 
         Args:
-            done: of each box its number, and how many entries are done in all; of a reliable queue's the
+            done: numbers of boxes, and how many entries are done in all of each; of a reliable queue's box the
                 sequences that are acknowledged, and those that failed.
         """
         self._note_done(self._members.session(link), done)
@@ -277,12 +277,14 @@ class EventService(ObjBase):
             self._members.select(target, subjects, patterns)
 
     def _note_done(self, session: Session, done: list[list[Any]]) -> None:
-        for number, *what in done:
-            box = session.boxes.get(number)
-            if isinstance(box, Mailbox):
-                box.acknowledge(what[0])
-            elif isinstance(box, Consumer):
-                self._members.note_done_in_queue(box, what[0], what[1])
+        boxes = session.boxes
+        for numbers, *what in done:
+            for number in numbers:
+                box = boxes.get(number)
+                if type(box) is Mailbox:
+                    box.acknowledge(what[0])
+                elif isinstance(box, Consumer):
+                    self._members.note_done_in_queue(box, what[0], what[1])
 
     def _listed(self, after: int) -> list[Member]:
         return [member for member in self._members.members.values() if member.box.number > after]
