@@ -78,11 +78,11 @@ class Link:
     @classmethod
     def of(cls, contact: Contact) -> Link:
         """Return this thread's link to an event server."""
-        state = hub.current_state()
+        state, key = hub.current_state(), (contact.key, hub.fork_epoch())
         links = _links.setdefault(state, {})
-        link = links.get(contact.key)
+        link = links.get(key)
         if link is None:
-            link = links[contact.key] = cls(state, contact)
+            link = links[key] = cls(state, contact)
         return link
 
     # -- subscribers -----------------------------------------------------------------------------------------
@@ -168,7 +168,7 @@ class Link:
                 self._greenlet = True
                 hub.spawn_in(self._state, self._run)
             else:
-                _links.get(self._state, {}).pop(self._contact.key, None)
+                _links.get(self._state, {}).pop((self._contact.key, hub.fork_epoch()), None)
 
     def _turn(self) -> None:
         self._es = self._contact.es

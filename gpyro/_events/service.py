@@ -15,7 +15,7 @@ from gpyro._events.distributor import Distributor
 from gpyro._events.event import pack_message
 from gpyro._events.mailbox import Mailbox
 from gpyro._events.members import Member, Members
-from gpyro._events.namedqueue import Consumer, NamedQueue
+from gpyro._events.namedqueue import Consumer
 from gpyro._events.options import check_name, check_owner
 from gpyro._events.reporting import Meter, describe_courier, describe_member, describe_queue, status_of
 from gpyro._events.session import Batch, Session
@@ -63,8 +63,7 @@ class EventService(ObjBase):
         self._meter = Meter()
         self._had_daemon = False
         for record in storage.queues():
-            queue = NamedQueue(record, storage.waiting(record.name))
-            self._distributor.queues[record.name] = queue
+            queue = self._distributor.queues[record.name] = self._members.make_queue(record)
             self._members.select(queue, record.subjects, record.patterns)
 
     def __repr__(self) -> str:

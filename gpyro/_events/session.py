@@ -101,10 +101,11 @@ class Session:
 
     def add(self, box: Box) -> int:
         """Let it be fetched from this box; return the number by which the link knows it."""
-        if box.reader is not self:
-            box.reader, box.place = self, self._next_number
+        if self.boxes.get(box.place) is not box:
+            box.place = self._next_number
             self.boxes[box.place] = box
             self._next_number += 1
+        box.reader = self
         box.is_listed = False
         if box.has_more():
             box.is_listed = True

@@ -30,8 +30,8 @@ def record(sequence: int, subject: str = "a", publisher: str = "p") -> EventReco
     return EventRecord(subject, subject, 0.0, publisher, b"x", sequence)
 
 
-def make(limit: int = 1000, *kept: EventRecord) -> NamedQueue:
-    return NamedQueue(QueueRecord("jobs", None, 0.0, limit, REDELIVER), kept)
+def make(limit: int = 1000, *kept: EventRecord, limit_bytes: int = 10**9) -> NamedQueue:
+    return NamedQueue(QueueRecord("jobs", None, 0.0, limit, REDELIVER), limit_bytes, kept)
 
 
 def join(queue: NamedQueue) -> Consumer:
@@ -42,7 +42,7 @@ def join(queue: NamedQueue) -> Consumer:
 
 def put(queue: NamedQueue, *records: EventRecord) -> None:
     for one in records:
-        assert queue.reserve()
+        assert queue.reserve(one.size)
         queue.put(one)
 
 
@@ -163,18 +163,31 @@ def test_consumer_has_a_window() -> None:
 
 def test_room_is_promised_in_order_and_taken_back() -> None:
     queue, answers = make(2), []
-    assert queue.reserve() and queue.reserve() and not queue.reserve()
-    queue.waiting.append(lambda has_room: answers.append(("first", has_room)))
-    queue.waiting.append(lambda has_room: answers.append(("second", has_room)))
-    queue.release()
+    size = record(1).size
+    assert queue.reserve(size) and queue.reserve(size) and not queue.reserve(size)
+    queue.waiting.append((size, lambda has_room: answers.append(("first", has_room))))
+    queue.waiting.append((size, lambda has_room: answers.append(("second", has_room))))
+    queue.release(size)
     assert answers == [("first", True)]
     queue.give_up()
     assert answers == [("first", True), ("second", False)]
     assert queue.is_stalled
-    queue.release()
+    queue.release(size)
     queue.put(record(1))
     queue.acknowledge([1])
-    assert not queue.is_stalled and queue.reserved == 0
+    assert not queue.is_stalled and queue.reserved == queue.bytes == 0
+
+
+def test_bytes_bound_a_queue_too_and_one_event_always_has_room() -> None:
+    size = record(1).size
+    queue = make(limit_bytes=2 * size)
+    put(queue, record(1), record(2))
+    assert not queue.reserve(size)
+    queue.acknowledge([1])
+    assert queue.reserve(size)
+    queue.release(size)
+    queue.acknowledge([2])
+    assert queue.reserve(100 * size)
 
 
 def test_what_was_kept_is_there_at_the_beginning() -> None:
