@@ -18,7 +18,7 @@ from gpyro.eventserver import EventService
 from gpyro.naming import parse_rights
 from gpyro.patterns import MAX_PATTERN_LENGTH, compile_regex
 from tests.support.events import event_server
-from tests.support.programs import PROGRAMS, Program, free_port, make_environment, run
+from tests.support.programs import Program, free_port, make_environment, run
 
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
@@ -143,7 +143,7 @@ def test_the_first_subscriber_and_publisher_of_the_page_on_events_work_as_typed(
     (tmp_path / "publisher.py").write_text(publisher)
     with Program(["-m", "gpyro", "ns"], environment) as ns:
         ns.read_until("Name Server started.")
-        with Program([str(PROGRAMS / "event_server.py")], environment) as es:
+        with Program(["-m", "gpyro", "es", "-p", "0"], environment) as es:
             es.read_until("Event Server started.")
             with Program(["-u", "subscriber.py"], environment) as prices:
                 prices.read_until("listening")
@@ -178,7 +178,7 @@ def test_the_other_blocks_of_the_page_on_events_run_one_after_another_in_one_pro
 def test_what_the_page_on_events_says_is_refused_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(linear, "is_installed", lambda: False)
     patterns = words_in(rows_below("refused"))
-    assert len(patterns) == 13
+    assert len(patterns) == 12
     for pattern in patterns:
         with pytest.raises(PatternError):
             compile_regex(pattern, ignore_case=True)
@@ -229,3 +229,22 @@ def test_the_keys_on_the_page_on_events_are_those_that_the_server_tells() -> Non
         (queue,) = es.queues()
         assert sorted(words_in(rows_below("key of `queues()`"))) == sorted(queue)
         assert inspect.signature(EventService.subscribers).parameters.keys() == {"self", "after", "limit"}
+
+
+def test_the_options_and_commands_on_the_page_on_events_are_those_of_the_command(tmp_path: Path) -> None:
+    environment = make_environment(tmp_path)
+    usage = run(["-m", "gpyro", "es", "-h"], environment).stdout
+    described, listed = usage.split("Commands:")
+    shown = {word.split()[0] for word in words_in(rows_below("option"))}
+    # Each has a long name, and most have a short one too.
+    names = re.findall(r"^  (-[-\w, ]+?)(?:  | [A-Z\[])", described, re.MULTILINE)
+    known = [set(each.split(", ")) for each in names]
+    assert len(known) == 9
+    assert [each for each in known if not each & shown] == []
+    assert shown <= set().union(*known)
+    commands = [word.split()[2] for word in words_in(rows_below("command")) if word.startswith("gpyro es ")]
+    assert sorted(commands) == re.findall(r"^  (\w+) ", listed, re.MULTILINE)
+    for command in commands:
+        answer = run(["-m", "gpyro", "es", command, "-h"], environment)
+        assert (answer.status, answer.stderr) == (0, "")
+        assert "--uri" in answer.stdout and "-i, " in answer.stdout

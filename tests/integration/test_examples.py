@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.programs import PROGRAMS, Ended, Program, free_port, make_environment, run
+from tests.support.programs import Ended, Program, free_port, make_environment, run
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 SYMBOLS = ["SUNW", "IBM", "SGI", "MSFT", "SAP"]
@@ -28,7 +28,8 @@ class Desk:
 
     def server(self, *words: str) -> str:
         """Start an event server; return its address."""
-        server = self._open.enter_context(Program([str(PROGRAMS / "event_server.py"), *words], self.environment))
+        program = Program(["-m", "gpyro", "es", "-p", "0", *words], self.environment)
+        server = self._open.enter_context(program)
         uri = server.read_until("URI=")
         server.read_until("Event Server started.")
         return uri
@@ -75,6 +76,7 @@ def bare_desk(tmp_path: Path) -> Iterator[Desk]:
 # -- stock quotes ------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.smoke
 def test_stockquotes_reach_those_who_follow_them_all_and_in_order(desk: Desk) -> None:
     some = desk.start("stockquotes/follow.py", "IBM", "sap", "--count", "14")
     matching = desk.start("stockquotes/follow_match.py", "--count", "21")
