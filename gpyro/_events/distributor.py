@@ -220,8 +220,8 @@ class Distributor:
         if answers != [True]:
             raise EventQueueFullError(
                 f"the queue {queue.record.name!r} is full: {len(queue)} events are not acknowledged, its limits "
-                f"are {queue.record.limit} events and {queue.limit_bytes} bytes; the event was not published. Take "
-                "from it faster, or remove it"
+                f"are {queue.record.limit} events and {queue.limit_bytes} bytes; the event was not published. "
+                "Take from it faster, or remove it"
             )
 
     @staticmethod

@@ -172,7 +172,7 @@ class Session:
         places_of = rows.places
         groups: dict[tuple[int | None, ...], list[int]] = {}
         left = MAX_ENTRIES
-        ready = self._ready
+        ready, more = self._ready, list[Box]()
         while ready and left > 0 and rows.bytes < MAX_BATCH_BYTES:
             box = ready.popleft()
             if box.reader is not self:
@@ -192,8 +192,10 @@ class Session:
             else:
                 numbers.append(box.place)
             if not box.is_listed and box.has_more():
+                # Once in a batch: a second part could join a group that stands before the first.
                 box.is_listed = True
-                ready.append(box)
+                more.append(box)
+        ready.extend(more)
         ended, self._ended = self._ended, []
         grouped = [[[*places], numbers] for places, numbers in groups.items()]
         return [rows.rows, grouped, [[*end] for end in ended]]
