@@ -69,14 +69,18 @@ class Program:
         words: what follows `python`.
         environment: see `make_environment`.
         prefix: a command that runs `python` with what follows and ends with it, such as strace.
+        has_input: whether it gets what is typed (`type_line`, `end_input`); else its input is empty.
     """
 
-    def __init__(self, words: list[str], environment: dict[str, str], prefix: Sequence[str] = ()) -> None:
+    def __init__(
+        self, words: list[str], environment: dict[str, str], prefix: Sequence[str] = (), has_input: bool = False
+    ) -> None:
         self._unread = b""
         self._stdout = b""
         self._stderr = tempfile.TemporaryFile()
         self.process = subprocess.Popen(
-            [*prefix, sys.executable, "-W", "error", *words], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+            [*prefix, sys.executable, "-W", "error", *words],
+            stdin=subprocess.PIPE if has_input else subprocess.DEVNULL, stdout=subprocess.PIPE,
             stderr=self._stderr, env=environment, cwd=environment["GPYRO_STORAGE"],
         )  # fmt: skip
         self._has_prefix = bool(prefix)
@@ -92,6 +96,8 @@ class Program:
         assert self.process.stdout is not None
         self.process.stdout.close()
         self._stderr.close()
+        if self.process.stdin is not None:
+            self.end_input()
 
     def kill(self) -> None:
         """End it at once; with a prefix, what that runs, upon which it ends itself."""
@@ -100,6 +106,17 @@ class Program:
         for each in pids or [str(pid)]:
             os.kill(int(each), signal.SIGKILL)
         self.process.wait(SECONDS)
+
+    def type_line(self, line: str) -> None:
+        """Let it read a line."""
+        assert self.process.stdin is not None
+        self.process.stdin.write(line.encode() + b"\n")
+        self.process.stdin.flush()
+
+    def end_input(self) -> None:
+        """Let it find the end of its input."""
+        assert self.process.stdin is not None
+        self.process.stdin.close()
 
     def read_until(self, beginning: str) -> str:
         """Return the rest of the first line that begins so."""
