@@ -3,20 +3,28 @@
 from __future__ import annotations
 
 import argparse
+import importlib.util
+import os
 import sys
+import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, NamedTuple
-
-import gevent
 
 from benchmarks.machine import describe_machine
 from benchmarks.processes import WorkerProcess
+from benchmarks.reliability.eventing import tell_latency
 from benchmarks.reliability.report import Report, render
 from benchmarks.reliability.runs import show
 from benchmarks.reliability.stage import RECOVERY_SECONDS, Stage, ask, begin
 from benchmarks.table import render_machine
+from gpyro._events.distributor import Distributor
+from gpyro._events.mailbox import DROP_NEW, Mailbox
+from gpyro._events.subjects import SubjectIndex
+from gpyro.storage.eventmemory import EventMemory
 
+HAS_FILE = importlib.util.find_spec("gpyro.storage.eventsqlite") is not None
 #: Subscribers, and the links to the server that they share.
 SUBSCRIBERS, LINKS = 1000, 10
 #: Goals.
@@ -25,6 +33,8 @@ DELIVERIES_A_SECOND, LATENCY_MS, GROWTH = 100_000, 20.0, 2.0
 PATIENCE_SECONDS = 120.0
 #: Share of the events that are published before the measurement, so that all is warm.
 LEAD_IN = 10
+#: Processes of the subscribers whose latency is measured, publishers at a time, rounds of which the best counts.
+PARTS, CALLERS, ROUNDS = 5, 50, 5
 KIB = 1024
 
 
@@ -38,8 +48,8 @@ class Size(NamedTuple):
     publishes: int
 
 
-FULL = Size(1500, 5.0, SUBSCRIBERS, (100, 1000, 10_000), 2000)
-SHORT = Size(20, 0.3, 50, (20, 200), 50)
+FULL = Size(1500, 10.0, SUBSCRIBERS, (100, 1000, 10_000), 2000)
+SHORT = Size(20, 0.5, 50, (20, 200), 50)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -132,8 +142,148 @@ def publish(
     return found
 
 
+# -- the cost of one event among many subscribers ------------------------------------------------------------
+
+
+def run_growth(size: Size, processes: int) -> Report:
+    """One event for one of many subscribers: what it costs, and how many boxes and patterns are touched."""
+    counts = ", ".join(f"{count:,}" for count in size.counts)
+    report = Report("growth", f"one event for one of {counts} subscribers")
+    growth(report, "a subject each", size, "Kind-{:05}", "", lambda at, number: f"Kind-{at:05}")
+    # Each subject comes once, so nothing is remembered of it.
+    growth(report, "a pattern each", size, "", r"Kind-{:05}\.", lambda at, number: f"Kind-{at:05}.item-{number}")
+    return report
+
+
+def growth(
+    report: Report, name: str, size: Size, subject: str, pattern: str, subject_of: Callable[[int, int], str]
+) -> None:
+    costs = []
+    for count in size.counts:
+        distributor, boxes = distributor_with(count, subject, pattern)
+        numbers = iter(range(1_000_000))
+        rounds = []
+        for _ in range(ROUNDS):
+            subjects = [subject_of(number * 7919 % count, number) for number in take(numbers, size.publishes)]
+            begun = time.perf_counter()
+            for text in subjects:
+                distributor.publish([text], b"\0", "publisher")
+            rounds.append((time.perf_counter() - begun) / len(subjects))
+        costs.append(min(rounds))
+        with counting(Mailbox, "put") as puts, counting(SubjectIndex, "_ask") as asks:
+            some = take(numbers, size.publishes)
+            for number in some:
+                distributor.publish([subject_of(number * 7919 % count, number)], b"\0", "publisher")
+        report.exactly(f"{name}, {count:,} subscribers: boxes touched for each", len(puts) / len(some), 1)
+        report.exactly("  patterns asked for each", len(asks) / len(some), int(bool(pattern)))
+        report.tell("  time of each", f"{1e6 * costs[-1]:.1f} us")
+        assert sum(box.count + box.dropped for box in boxes) == size.publishes * (ROUNDS + 1)
+    report.at_most(f"{name}: time with the most, of that with the fewest", costs[-1] / costs[0], GROWTH, " times")
+
+
+def distributor_with(count: int, subject: str, pattern: str) -> tuple[Distributor, list[Mailbox]]:
+    """Return a distributor with so many subscribers, each with a subject or pattern of its own."""
+    distributor = Distributor(EventMemory(), 5.0, 2**24)
+    boxes = [
+        Mailbox(number, "box", None, limit=1000, limit_bytes=2**24, policy=DROP_NEW, block_seconds=5.0)
+        for number in range(count)
+    ]
+    for number, box in enumerate(boxes):
+        if subject:
+            distributor.index.add_subject(subject.format(number), box)
+        else:
+            distributor.index.add_pattern(pattern.format(number), box)
+    return distributor, boxes
+
+
+def take(numbers: Iterator[int], count: int) -> list[int]:
+    return [next(numbers) for _ in range(count)]
+
+
+@contextmanager
+def counting(kind: type, name: str) -> Iterator[list[None]]:
+    """Count the calls of a method; what it yields has an item for each."""
+    calls: list[None] = []
+    method = getattr(kind, name)
+
+    def counted(*arguments: Any) -> Any:
+        calls.append(None)
+        return method(*arguments)
+
+    setattr(kind, name, counted)
+    try:
+        yield calls
+    finally:
+        setattr(kind, name, method)
+
+
+# -- publish calls -------------------------------------------------------------------------------------------
+
+
+def run_rate(size: Size, processes: int) -> Report:
+    """How many calls of `publish` in a second."""
+    report = Report("rate", "publish calls in a second, one publisher's process")
+    rates(report, "history in memory", size, "", queue=False)
+    if HAS_FILE:
+        rates(report, "history on disk", size, "events.sqlite", queue=False)
+        rates(report, "a reliable queue on disk, one subscriber", size, "events.sqlite", queue=True)
+    return report
+
+
+def rates(report: Report, name: str, size: Size, file: str, queue: bool) -> None:
+    with tempfile.TemporaryDirectory() as folder, Stage("event server") as stage:
+        if file:
+            stage.options = {"path": os.path.join(folder, file)}
+        if queue:
+            options = {"queue": "bench"}
+            stage.actor("subscribers", kind="counting", threads=1, each=1, subject="Bench.rate", options=options)
+        publisher = stage.actor("publishers")
+        for greenlets in (1, CALLERS):
+            ask(publisher, "rate", greenlets=greenlets, seconds=size.seconds / LEAD_IN)
+            cpu = stage.status()["cpu"]
+            found = ask(publisher, "rate", greenlets=greenlets, seconds=size.seconds)
+            cpu = stage.status()["cpu"] - cpu
+            report.tell(f"{name}: {greenlets} at a time", f"{found['rate']:,.0f}/s")
+            report.tell("  server's CPU for each", f"{1e6 * cpu / found['rate'] / size.seconds:.0f} us")
+
+
+# -- latency -------------------------------------------------------------------------------------------------
+
+
+def run_latency(size: Size, processes: int) -> Report:
+    """From the call of `publish` to the call of `event`."""
+    count, rate = size.subscribers // LINKS, 1000.0
+    report = Report("latency", f"publish to event(), {rate:,.0f} events a second to {count} subscribers")
+    with Stage("event server") as stage:
+        subscribers = [
+            stage.actor("subscribers", kind="timing", threads=1, each=count // PARTS, subject="Bench.all")
+            for _ in range(PARTS)
+        ]
+        publisher = stage.actor("publishers")
+        wait_for_links(stage, PARTS)
+        ask(publisher, "pace", rate=rate, seconds=size.seconds / LEAD_IN, subject="Bench.all")
+        for one in subscribers:
+            ask(one, "wait", count=int(rate * size.seconds / LEAD_IN), seconds=PATIENCE_SECONDS)
+            ask(one, "reset")
+        paced = ask(publisher, "pace", rate=rate, seconds=size.seconds, subject="Bench.all")
+        for one in subscribers:
+            ask(one, "wait", count=paced["published"], seconds=PATIENCE_SECONDS)
+        found = [ask(one, "times") for one in subscribers]
+        figures = [ask(one, "figures") for one in subscribers]
+    wanted = paced["published"] * (count // PARTS) * PARTS
+    report.exactly("deliveries", sum(sum(one["got"]) for one in figures), wanted)
+    report.exactly("out of order", sum(one["wrong"] for one in figures), 0)
+    report.tell("events a second", paced["published"] / paced["seconds"])
+    tell_latency(report, "", found, LATENCY_MS)
+    report.tell("the publisher fell behind by, at most", f"{1e3 * paced['behind']:.1f} ms")
+    return report
+
+
 RUNS: dict[str, Callable[[Size, int], Report]] = {
     "fan-out": run_fan_out,
+    "growth": run_growth,
+    "rate": run_rate,
+    "latency": run_latency,
 }
 
 

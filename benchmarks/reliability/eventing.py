@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 import os
-import secrets
 import threading
 import time
 from array import array
@@ -20,12 +19,13 @@ import gevent
 
 import gpyro
 from benchmarks.reliability.lanes import Lane
+from benchmarks.reliability.report import Report
 from benchmarks.reliability.server import resident_kib
-from benchmarks.stats import percentile
+from benchmarks.stats import percentile_of_counts
 from gpyro.errors import EventError, EventQueueFullError, PyroError
 from gpyro.eventserver import EVENTSERVER_NAME, Event, EventService, Publisher, Subscriber
 
-__all__ = ["EventServer", "Publishers", "Subscribers"]
+__all__ = ["EventServer", "Publishers", "Subscribers", "tell_latency"]
 
 #: What takes longer hangs.
 PATIENCE_SECONDS = 60.0
@@ -34,6 +34,8 @@ LOOK_SECONDS = 0.02
 GROUPS = 10
 #: A publisher whose server is away waits so long before it goes on with the next event.
 RETRY_SECONDS = 0.05
+#: Of the histogram of latencies.
+STEPS_A_MS = 10
 
 
 class EventServer:
@@ -272,7 +274,7 @@ class Subscribers:
         steps: Counter[int] = Counter()
         most = 0.0
         for one in self.all:
-            steps.update([int(seconds * 1e4) for seconds in one.times])
+            steps.update([int(seconds * 1e3 * STEPS_A_MS) for seconds in one.times])
             most = max([most, *one.times])
         return {"steps": sorted(steps.items()), "max": most * 1e3}
 
@@ -411,6 +413,14 @@ class Publishers:
         with open(path, "a") as file:
             file.writelines(accepted)
         return {"accepted": found["accepted"], "failed": found["failed"], "refused": found["refused"]}
+
+
+def tell_latency(report: Report, name: str, found: list[dict[str, Any]], p99: float) -> None:
+    """Add what `Subscribers.times` of several processes have found."""
+    steps = [(float(step), count) for one in found for step, count in one["steps"]]
+    report.at_most(f"{name}p99", percentile_of_counts(steps, 0.99) / STEPS_A_MS, p99, " ms")
+    median = percentile_of_counts(steps, 0.5) / STEPS_A_MS
+    report.tell(f"{name}p50, max", f"{median:.1f}, {max(one['max'] for one in found):.1f} ms")
 
 
 def _wait(condition: Callable[[], bool], what: str) -> None:
