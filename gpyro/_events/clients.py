@@ -5,12 +5,11 @@ from __future__ import annotations
 import logging
 import secrets
 from collections.abc import Sequence
-from functools import partial
 from typing import Any
 
 from gpyro._events.event import Event, pack_message
-from gpyro._events.finding import find_event_server
-from gpyro._events.subscription import Subscription, share_key
+from gpyro._events.finding import Contact, find_event_server
+from gpyro._events.subscription import Subscription
 from gpyro.errors import EventError
 from gpyro.uri import PyroURI
 
@@ -104,10 +103,9 @@ class Subscriber:
         }  # fmt: skip
         given = {name: value for name, value in options.items() if value is not None}
         # One attribute, for this is a class that programs put many of their own things into.
-        self._gpyro_subscription = Subscription(
-            partial(find_event_server, ident, esURI), share_key(esURI, ident), given, history,
-            self._gpyro_event, self._gpyro_lost,
-        )  # fmt: skip
+        contact = Contact.of(ident, esURI)
+        self._gpyro_subscription = Subscription(contact, given, history, self._gpyro_event, self._gpyro_lost)
+        contact.es  # noqa: B018  so that one that is not there is told now
         self._gpyro_publisher = secrets.token_hex(ID_BYTES)
         self._gpyro_limit = HANDLERS
 

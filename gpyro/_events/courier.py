@@ -93,6 +93,8 @@ class Courier:
                     break
         finally:
             self._ended = True
+            if self._proxy is not self.subscriber:
+                self._proxy._release()
             self.mailbox.close(reason)
             self._on_over(self)
 

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import logging
 import weakref
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from gpyro import hub
+from gpyro.context import deadline
 from gpyro.errors import (
     AccessDeniedError,
     ConnectionDeniedError,
@@ -20,9 +20,9 @@ from gpyro.errors import (
     EventQueueFullError,
     PyroError,
 )
-from gpyro.proxy import Proxy
 
 if TYPE_CHECKING:
+    from gpyro._events.finding import Contact
     from gpyro._events.subscription import Subscription
 
 __all__ = ["Link"]
@@ -31,6 +31,8 @@ __all__ = ["Link"]
 POLL_SECONDS = 25.0
 #: How much longer an answer may take before the server counts as lost.
 GRACE_SECONDS = 10.0
+#: What other questions may take.
+CALL_SECONDS = 30.0
 #: Between two tries to reach a lost server: from the first to the last, doubled each time.
 FIRST_RETRY_SECONDS, LAST_RETRY_SECONDS = 0.1, 2.0
 #: Boxes that are attached in one call.
@@ -50,9 +52,9 @@ class Link:
     Errors: what cannot be mended by trying again goes to all subscribers.
     """
 
-    def __init__(self, state: hub.HubState, find: Callable[[], Proxy]) -> None:
+    def __init__(self, state: hub.HubState, contact: Contact) -> None:
         self._state = state
-        self._find = find
+        self._contact = contact
         self._es: Any = None
         self._token: str | None = None
         self._greenlet: Any = None
@@ -61,6 +63,8 @@ class Link:
         self._by_number: dict[int, Subscription] = {}
         #: Who has something to tell the server.
         self._dirty: dict[Subscription, None] = {}
+        #: For whom `attach` is under way.
+        self._attaching: set[Subscription] = set()
         self._waiting = False
         self._flush_armed = False
         self._lost = False
@@ -70,13 +74,13 @@ class Link:
         return f"<Link of {len(self._members)} subscribers, {state}>"
 
     @classmethod
-    def of(cls, key: object, find: Callable[[], Proxy]) -> Link:
-        """Return this thread's link to the event server that `key` stands for."""
+    def of(cls, contact: Contact) -> Link:
+        """Return this thread's link to an event server."""
         state = hub.current_state()
         links = _links.setdefault(state, {})
-        link = links.get(key)
+        link = links.get(contact.key)
         if link is None:
-            link = links[key] = cls(state, find)
+            link = links[contact.key] = cls(state, contact)
         return link
 
     # -- subscribers -----------------------------------------------------------------------------------------
@@ -87,8 +91,12 @@ class Link:
         if self._greenlet is None:
             self._greenlet = True
             hub.spawn_in(self._state, self._run)
-        else:
-            self._interrupt()
+        elif self._waiting:
+            try:
+                self._attach()
+            except PyroError:
+                # The greenlet sees to that, which is told of it too.
+                self._interrupt()
 
     def remove(self, member: Subscription) -> None:
         """Fetch for it no more."""
@@ -132,7 +140,8 @@ class Link:
                     self._turn()
                     retry_seconds, self._lost = FIRST_RETRY_SECONDS, False
                 except _Closed:
-                    continue
+                    # An answer may have been on its way.
+                    self._unattach()
                 except EventError:
                     # It has begun anew, or has forgotten us.
                     self._forget_link()
@@ -151,26 +160,25 @@ class Link:
         finally:
             self._greenlet = None
             self._forget_link()
-            if self._es is not None:
-                self._es._release()
-                self._es = None
+            self._es = None
             if self._members:
                 # Somebody came while this one ended.
                 self._greenlet = True
                 hub.spawn_in(self._state, self._run)
+            else:
+                _links.get(self._state, {}).pop(self._contact.key, None)
 
     def _turn(self) -> None:
-        if self._es is None:
-            self._es = self._find()
-            self._es._setTimeout(POLL_SECONDS + GRACE_SECONDS)
-            self._es._setOneway(["note_done", "detach"])
-        if self._token is None:
-            self._token = self._es.open_link()
-        self._attach()
+        self._es = self._contact.es
+        with deadline(CALL_SECONDS):
+            if self._token is None:
+                self._token = self._es.open_link()
+            self._attach()
         told = self._collect()
         self._waiting = True
         try:
-            batch = self._es.fetch(self._token, told, POLL_SECONDS)
+            with deadline(POLL_SECONDS + GRACE_SECONDS):
+                batch = self._es.fetch(self._token, told, POLL_SECONDS)
         except BaseException:
             self._restore(told)
             raise
@@ -181,22 +189,33 @@ class Link:
         hub.sleep(0)
 
     def _attach(self) -> None:
-        new = [member for member, number in self._members.items() if number is None]
-        for start in range(0, len(new), ATTACHED_AT_ONCE):
-            some = new[start : start + ATTACHED_AT_ONCE]
-            for member in some:
-                if member.token is None:
-                    member.reopen(self._es)
-            numbers = self._es.attach(self._token, [[member.token, member.inbox.received] for member in some])
-            for member, number in zip(some, numbers, strict=True):
-                if number is None:
-                    member.token = None
-                elif member in self._members:
-                    self._members[member] = number
-                    self._by_number[number] = member
-                    self._dirty[member] = None
-            if None in numbers:
-                self._attach()
+        """Have the server let us fetch for those who are new; for some another greenlet may be at that."""
+        while True:
+            new = [member for member, number in self._members.items() if number is None]
+            some = [member for member in new if member not in self._attaching][:ATTACHED_AT_ONCE]
+            if not some:
+                return
+            self._attaching.update(some)
+            try:
+                self._attach_some(some)
+            finally:
+                self._attaching.difference_update(some)
+
+    def _attach_some(self, some: list[Subscription]) -> None:
+        token = self._token
+        for member in some:
+            if member.token is None:
+                member.reopen(self._es)
+        numbers = self._es.attach(token, [[member.token, member.inbox.received] for member in some])
+        if token != self._token:
+            return
+        for member, number in zip(some, numbers, strict=True):
+            if number is None:
+                member.token = None
+            elif member in self._members:
+                self._members[member] = number
+                self._by_number[number] = member
+                self._dirty[member] = None
 
     def _take(self, rows: list[Any], groups: list[Any], ended: list[Any]) -> None:
         for places, numbers in groups:
@@ -261,10 +280,7 @@ class Link:
         if not self._lost:
             self._lost = True
             _log.warning("the event server is lost, trying again: %s", exc)
-        if self._es is not None:
-            # Where it leaves its address it may leave another one.
-            self._es._release()
-            self._es = None
+        self._contact.forget()
 
     def _fail_all(self, exc: Exception) -> None:
         for member in list(self._members):

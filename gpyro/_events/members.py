@@ -32,6 +32,8 @@ SWEEP_SECONDS, SWEPT_AT_ONCE = 5.0, 500
 #: How often the history is gone through for subjects that patterns have not been asked about; meanwhile new ones
 #: come, and at last what is left is asked without a break.
 READ_ROUNDS = 10
+#: How much longer a box is kept for one whose program is connected but does not listen.
+IDLE_FACTOR = 10
 #: Bytes of a token: nobody guesses it.
 TOKEN_BYTES = 16
 
@@ -346,6 +348,8 @@ class Members:
         member.session = session
         if isinstance(member.box, Mailbox):
             member.box.rewind(received)
+        else:
+            member.box.queue.release_all(member.box)
         return session.add(member.box)
 
     def detach(self, session: Session, member: Member) -> None:
@@ -365,11 +369,35 @@ class Members:
 
     # -- objects that are subscribers --------------------------------------------------------------------------
 
-    def courier_of(self, subscriber: Any) -> Courier | None:
-        """Return the courier to an object, None where it has not subscribed."""
-        return self.couriers.get(_key_of(subscriber))
+    def select_for(self, subscriber: Any, subjects: Sequence[str], patterns: Sequence[str]) -> None:
+        """Subscribe an object; as `select`."""
+        courier = self._engage(subscriber)
+        try:
+            self.select(courier.mailbox, subjects, patterns)
+        finally:
+            self._dismiss_idle(courier)
 
-    def engage(self, subscriber: Any) -> Courier:
+    def deselect_for(self, subscriber: Any, texts: Sequence[str]) -> None:
+        """Unsubscribe an object; as `deselect`.
+
+        Raises:
+            EventError: it has not subscribed to anything.
+        """
+        courier = self.couriers.get(_key_of(subscriber))
+        if courier is None:
+            raise EventError(
+                f"{_label_of(subscriber)} has not subscribed to anything here; unsubscribe with the same object"
+            )
+        self.deselect(courier.mailbox, texts)
+        self._dismiss_idle(courier)
+
+    def _dismiss_idle(self, courier: Courier) -> None:
+        index, mailbox = self.distributor.index, courier.mailbox
+        if not index.subjects_of(mailbox) and not index.patterns_of(mailbox):
+            courier.end()
+            self._dismiss(courier)
+
+    def _engage(self, subscriber: Any) -> Courier:
         """Return the courier to an object, a new one where it has none yet."""
         key = _key_of(subscriber)
         courier = self.couriers.get(key)
@@ -391,16 +419,18 @@ class Members:
             courier.end()
 
     def _dismiss(self, courier: Courier) -> None:
-        mailbox = courier.mailbox
+        mailbox, key = courier.mailbox, _key_of(courier.subscriber)
         self.distributor.index.discard(mailbox)
-        self._remember(mailbox.delivered, mailbox.dropped, mailbox.failed)
-        key = _key_of(courier.subscriber)
         if self.couriers.get(key) is courier:
             del self.couriers[key]
+            self._remember(mailbox.delivered, mailbox.dropped, mailbox.failed)
 
     # -- who is still there ------------------------------------------------------------------------------------
 
     def _watch(self) -> None:
+        """See that the time that passes is looked at, as long as the server is there."""
+        if self._has_ended():
+            raise ServerBusyError("the event server is shutting down")
         state = hub.current_state()
         if self._state is None or self._state.ended:
             self._state = state
@@ -440,24 +470,27 @@ class Members:
             for number, one in enumerate(everybody, 1):
                 if isinstance(one, Courier):
                     one.look()
-                elif one.is_there():
-                    one.seen = time.monotonic()
                 else:
-                    self._look_at_absent(one)
+                    self._look_at(one)
                 if number % SWEPT_AT_ONCE == 0:
                     hub.sleep(0)
         finally:
             self._sweeping = False
 
-    def _look_at_absent(self, one: Member | Session) -> None:
-        is_over = time.monotonic() - one.seen > self.settings.es_resume_seconds
+    def _look_at(self, one: Member | Session) -> None:
+        is_there = one.is_there()
+        if is_there and (isinstance(one, Session) or one.session is not None):
+            one.seen = time.monotonic()
+            return
+        limit = self.settings.es_resume_seconds * (IDLE_FACTOR if is_there else 1)
+        is_over = time.monotonic() - one.seen > limit
         if isinstance(one, Session):
             self.lost(one)
             if is_over:
                 one.end()
                 self.sessions.pop(one.token, None)
         elif is_over:
-            self.close(one, "nobody has had a connection for it")
+            self.close(one, "nobody has fetched from it for too long")
 
 
 def _key_of(subscriber: Any) -> tuple[Any, str]:

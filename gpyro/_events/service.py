@@ -61,6 +61,7 @@ class EventService(ObjBase):
         self._distributor = Distributor(storage, settings.es_block_seconds, settings.es_queue_bytes)
         self._members = Members(self._distributor, settings, self._has_ended, identification)
         self._meter = Meter()
+        self._had_daemon = False
         for record in storage.queues():
             queue = NamedQueue(record, storage.waiting(record.name))
             self._distributor.queues[record.name] = queue
@@ -71,7 +72,10 @@ class EventService(ObjBase):
 
     def _has_ended(self) -> bool:
         daemon = self.getDaemon()
-        return daemon is not None and bool(daemon.is_ending())
+        if daemon is None:
+            return self._had_daemon
+        self._had_daemon = True
+        return bool(daemon.is_ending())
 
     # -- Pyro's ------------------------------------------------------------------------------------------------
 
@@ -95,7 +99,7 @@ class EventService(ObjBase):
         """
         names = subjects_of(subjects)
         if names:
-            self._members.select(self._mailbox_of(subscriber), names, ())
+            self._members.select_for(_checked(subscriber), names, ())
 
     def subscribeMatch(self, subjectPatterns: str | Sequence[str] | None, subscriber: Any) -> None:
         """As `subscribe`, for all subjects that match one of these regular expressions, from their beginning.
@@ -103,9 +107,9 @@ class EventService(ObjBase):
         Raises:
             PatternError: a pattern is malformed or could take too long.
         """
-        patterns = subjects_of(subjectPatterns)
+        patterns = subjects_of(subjectPatterns, "pattern")
         if patterns:
-            self._members.select(self._mailbox_of(subscriber), (), patterns)
+            self._members.select_for(_checked(subscriber), (), patterns)
 
     def unsubscribe(self, subjects: str | Sequence[str] | None, subscriber: Any) -> None:
         """End subscriptions to these subjects, or where there is none of that name, to the pattern of that text.
@@ -115,13 +119,7 @@ class EventService(ObjBase):
         Raises:
             EventError: the subscriber has not subscribed to anything.
         """
-        names = subjects_of(subjects)
-        courier = self._members.courier_of(_checked(subscriber))
-        if courier is None:
-            raise EventError(
-                f"{subscriber!r} has not subscribed to anything here; unsubscribe with the object that did"
-            )
-        self._members.deselect(courier.mailbox, names)
+        self._members.deselect_for(_checked(subscriber), subjects_of(subjects))
 
     # -- publishers and subscribers of gpyro -------------------------------------------------------------------
 
@@ -149,7 +147,7 @@ class EventService(ObjBase):
         Returns:
             Its token, the log, and the highest sequence in it now.
         """
-        names, texts = subjects_of(subjects), subjects_of(patterns)
+        names, texts = subjects_of(subjects), subjects_of(patterns, "pattern")
         member = self._members.open(options)
         try:
             self._select(member, names, texts, history, since)
@@ -161,7 +159,7 @@ class EventService(ObjBase):
 
     def select(self, box: str, subjects: Any = None, patterns: Any = None, history: int = 0) -> None:
         """Subscribe to more; see `open_box`."""
-        names, texts = subjects_of(subjects), subjects_of(patterns)
+        names, texts = subjects_of(subjects), subjects_of(patterns, "pattern")
         self._select(self._members.find(box), names, texts, history, None)
 
     def deselect(self, box: str, subjects: Any) -> None:
@@ -210,8 +208,8 @@ class EventService(ObjBase):
         try:
             return session.fetch(min(max(float(seconds), 0.0), MAX_WAIT_SECONDS))
         except BaseException:
-            # The caller is gone, most likely with its connection.
-            self._members.lost(session)
+            if not session.is_there():
+                self._members.lost(session)
             raise
 
     def note_done(self, link: str, done: list[list[Any]]) -> None:
@@ -285,9 +283,6 @@ class EventService(ObjBase):
                 box.acknowledge(what[0])
             elif isinstance(box, Consumer):
                 self._members.note_done_in_queue(box, what[0], what[1])
-
-    def _mailbox_of(self, subscriber: Any) -> Mailbox:
-        return self._members.engage(_checked(subscriber)).mailbox
 
     def _listed(self, after: int) -> list[Member]:
         return [member for member in self._members.members.values() if member.box.number > after]

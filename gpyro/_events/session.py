@@ -21,6 +21,7 @@ from typing import Any, Protocol
 from gpyro import hub
 from gpyro._events.mailbox import Entry, Gap
 from gpyro._events.namedqueue import Delivery
+from gpyro.errors import ServerBusyError
 from gpyro.eventrecords import EventRecord
 
 __all__ = ["MAX_BOXES", "Batch", "Box", "Session"]
@@ -151,8 +152,10 @@ class Session:
             if mine != self._fetches:
                 return [[], [], []]
             batch = self._gather(now)
-            if batch[1] or batch[2] or self._over or now >= until:
+            if batch[1] or batch[2] or now >= until:
                 return batch
+            if self._over:
+                raise ServerBusyError("the event server ends, or has given this link up; connect again")
             self._waiting = True
             try:
                 hub.wait_for(self._signal, (), until - now)

@@ -65,7 +65,7 @@ def fold(subject: str) -> str:
     return subject.casefold()
 
 
-def subjects_of(value: Any) -> list[str]:
+def subjects_of(value: Any, what: str = "subject") -> list[str]:
     """Return the subjects that a caller means; patterns may be given in the same ways.
 
     Args:
@@ -79,26 +79,26 @@ def subjects_of(value: Any) -> list[str]:
     if value is None or (isinstance(value, str) and not value):
         return []
     if isinstance(value, str):
-        return [_check(value)]
+        return [_check(value, what)]
     if not isinstance(value, (list, tuple, set, frozenset)):
-        raise EventError(f"a subject of type {type(value).__name__}; {FORM}")
+        raise EventError(f"a {what} of type {type(value).__name__}; {FORM}")
     if len(value) > MAX_SUBJECTS_AT_ONCE:
-        raise EventError(f"{len(value)} subjects in one call, the limit is {MAX_SUBJECTS_AT_ONCE}; call again")
-    found = [_check(subject) for subject in value]
+        raise EventError(f"{len(value)} {what}s in one call, the limit is {MAX_SUBJECTS_AT_ONCE}; call again")
+    found = [_check(text, what) for text in value]
     return found if isinstance(value, (list, tuple)) else sorted(found)
 
 
-def _check(subject: Any) -> str:
+def _check(subject: Any, what: str = "subject") -> str:
     if not isinstance(subject, str):
-        raise EventError(f"a subject of type {type(subject).__name__}; {FORM}")
+        raise EventError(f"a {what} of type {type(subject).__name__}; {FORM}")
     if not subject:
-        raise EventError(f"an empty subject; it has 1 to {MAX_SUBJECT_LENGTH} characters")
+        raise EventError(f"an empty {what}; it has 1 to {MAX_SUBJECT_LENGTH} characters")
     if len(subject) > MAX_SUBJECT_LENGTH:
         short = subject[:40] + "..."
-        raise EventError(f"subject {short!r} has {len(subject)} characters, the limit is {MAX_SUBJECT_LENGTH}")
+        raise EventError(f"{what} {short!r} has {len(subject)} characters, the limit is {MAX_SUBJECT_LENGTH}")
     if not subject.isprintable():
-        where, what = next((n, c) for n, c in enumerate(subject) if not c.isprintable())
-        raise EventError(f"subject {subject!r} has {what!r} at position {where}; it has to be printable")
+        where, char = next((n, c) for n, c in enumerate(subject) if not c.isprintable())
+        raise EventError(f"{what} {subject!r} has {char!r} at position {where}; it has to be printable")
     return subject
 
 

@@ -9,13 +9,13 @@ from typing import Any
 
 from gpyro import hub
 from gpyro._events.event import Event
+from gpyro._events.finding import Contact
 from gpyro._events.inbox import Inbox
 from gpyro._events.link import Link
 from gpyro._events.subjects import fold, subjects_of
 from gpyro.errors import EventError
-from gpyro.proxy import Proxy
 
-__all__ = ["Subscription", "share_key"]
+__all__ = ["Subscription"]
 
 #: Longest wait in one piece.
 MAX_WAIT_SECONDS = 3600.0
@@ -25,23 +25,19 @@ class Subscription:
     """One subscriber's box, and what is needed to make it again.
 
     Args:
-        find: finds the event server; called again where it was lost.
-        key: equal for those that may share a link.
+        contact: the event server.
         options: see `gpyro._events.options`.
         history: so many of the last events come first.
         handle, tell_lost: what to call with events, and with the number of those that were lost.
     """
 
     def __init__(
-        self, find: Callable[[], Proxy], key: object, options: dict[str, Any], history: int,
-        handle: Callable[[Event], object], tell_lost: Callable[[int | None], object],
+        self, contact: Contact, options: dict[str, Any], history: int, handle: Callable[[Event], object],
+        tell_lost: Callable[[int | None], object],
     ) -> None:  # fmt: skip
-        #: For calls that are no fetching; any thread may use it.
-        self.es: Any = find()
+        self.contact = contact
         self.token: str | None = None
         self.inbox = Inbox(handle, tell_lost, self._note_done, self.end_with, options.get("queue") is not None)
-        self._find = find
-        self._key = key
         self._options = {"label": f"process {os.getpid()}", **options}
         self._history = history
         #: Folded subject: as given. Patterns in order.
@@ -58,11 +54,16 @@ class Subscription:
         state = "idle" if self._link is None else "listening"
         return f"<Subscription to {len(self._subjects)} subjects, {len(self._patterns)} patterns, {state}>"
 
+    @property
+    def es(self) -> Any:
+        """A proxy for the event server."""
+        return self.contact.es
+
     # -- subjects --------------------------------------------------------------------------------------------
 
     def select(self, subjects: Any, patterns: Any) -> None:
         """Subscribe to these."""
-        names, texts = subjects_of(subjects), subjects_of(patterns)
+        names, texts = subjects_of(subjects), subjects_of(patterns, "pattern")
         if not names and not texts:
             return
         if self.token is None:
@@ -140,7 +141,7 @@ class Subscription:
         self._over, self._error = False, None
         self._signal = hub.Signal()
         until = None if seconds is None else time.monotonic() + seconds
-        link = self._link = Link.of(self._key, self._find)
+        link = self._link = Link.of(self.contact)
         try:
             self.inbox.begin(state, limit)
             link.add(self)
@@ -172,9 +173,4 @@ class Subscription:
     def _note_done(self) -> None:
         if self._link is not None:
             self._link.note(self)
-
-
-def share_key(esURI: Any, ident: Any) -> object:
-    """Return what is equal for subscribers that may share a link."""
-    return ("" if esURI is None else str(esURI), ident if isinstance(ident, (str, bytes)) else id(ident))
 

@@ -17,16 +17,13 @@ The rules of the tree, the same everywhere:
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Callable
-from types import TracebackType
-from typing import TypeVar
 
 from gpyro.errors import NamingError
 from gpyro.namerecords import Changes, Member, Record, Records, SystemMeta
 from gpyro.names import OBJECT, FlatListing, Listing, Names
-
-S = TypeVar("S", bound="NameStorage")
+from gpyro.storage.closing import Closing
 
 __all__ = ["KNOWN_TO_TWIN", "Listener", "NameStorage", "objects_in"]
 
@@ -36,7 +33,7 @@ KNOWN_TO_TWIN = "pair_base"
 Listener = Callable[[Changes], object]
 
 
-class NameStorage(ABC):
+class NameStorage(Closing):
     """A tree of names, kept somewhere.
 
     Who makes a storage closes it; it is a context manager for that. Safe from any thread and greenlet. Every
@@ -240,18 +237,6 @@ class NameStorage(ABC):
     def __bool__(self) -> bool:
         """Be true even when empty: a storage is a thing, not a collection that one was given."""
         return True
-
-    @abstractmethod
-    def close(self) -> None:
-        """Let go of what the storage holds; closing again does nothing."""
-
-    def __enter__(self: S) -> S:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
 
 def objects_in(changes: Changes) -> Names:

@@ -1,7 +1,7 @@
 """One database file on the disk: made whole or not at all, looked at before SQLite sees it, used by one process.
 
 The lock is the system's (`flock` on the file itself): it ends with the process, however that ends. It says who
-of several name servers may use the file; SQLite's own locks, which are taken later, keep other programs away.
+of several servers may use the file; SQLite's own locks, which are taken later, keep other programs away.
 """
 
 from __future__ import annotations
@@ -10,19 +10,39 @@ import fcntl
 import os
 import stat
 from collections.abc import Callable
+from typing import NamedTuple
 
 from gpyro import hub
 from gpyro.errors import StorageError
 from gpyro.storage.walcheck import DamagedLog, count_frames
 from gpyro.util import make_private_directory
 
-__all__ = ["APPLICATION_ID", "FORMAT", "Claim", "make_file", "storage_error"]
+__all__ = ["EVENTS", "NAMES", "Claim", "FileKind", "make_file", "storage_error"]
 
-#: "gpyn", at its place in the header of every file of ours.
-APPLICATION_ID = int.from_bytes(b"gpyn", "big")
-#: The number of the format, in the header as well.
-FORMAT = 1
-#: Names tell who serves what: for this user alone.
+
+class FileKind(NamedTuple):
+    """A kind of file: whose it is and what it holds.
+
+    `application_id` and `format`, the number of the newest format that is known, stand in the file's header.
+    """
+
+    application_id: int
+    format: int
+    #: Who uses such a file, and what is in it, for messages.
+    server: str
+    things: str
+
+    @property
+    def restore(self) -> str:
+        """The way out where a file is damaged."""
+        return f"put a copy from before in its place, or move it away to begin without {self.things}"
+
+
+NAMES = FileKind(int.from_bytes(b"gpyn", "big"), 1, "name server", "names")
+EVENTS = FileKind(int.from_bytes(b"gpye", "big"), 1, "event server", "events")
+KINDS = {kind.application_id: kind for kind in (NAMES, EVENTS)}
+
+#: Names tell who serves what, events what happens: for this user alone.
 FILE_MODE = 0o600
 
 MAGIC = b"SQLite format 3\0"
@@ -32,8 +52,6 @@ HEADER_BYTES, JOURNAL_MODES, USER_VERSION, APPLICATION = 100, slice(18, 20), sli
 WITH_LOG = b"\2\2"
 #: What SQLite puts beside a file.
 BESIDE = ("-wal", "-shm", "-journal")
-
-RESTORE = "put a copy from before in its place, or move it away to begin without names"
 
 #: Files that this process uses, by device and number. To open and close one of them a second time would end
 #: SQLite's locks on it.
@@ -91,16 +109,17 @@ def _cannot(path: str, what: str, exc: OSError) -> StorageError:
 
 
 class Claim:
-    """This process's use of one database file, which has been looked at from outside.
+    """This process's use of one database file of some kind, which has been looked at from outside.
 
     Resources: `release` ends it, after SQLite has closed the file; in a forked child too, which has no claim.
 
     Raises:
-        StorageError: another name server uses the file, or it is not one that can be used. Nothing was changed.
+        StorageError: another server uses the file, or it is not one that can be used. Nothing was changed.
     """
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, kind: FileKind) -> None:
         self.path = path
+        self.kind = kind
         self._identity: tuple[int, int] | None = None
         self._descriptor = -1
         try:
@@ -128,7 +147,7 @@ class Claim:
         try:
             fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as exc:
-            raise self._in_use("another name server") from exc
+            raise self._in_use(f"another {self.kind.server}") from exc
         self._check_header(os.pread(self._descriptor, HEADER_BYTES, 0))
 
     def _in_use(self, who: str) -> StorageError:
@@ -142,7 +161,7 @@ class Claim:
         if state.st_uid != os.geteuid():
             raise storage_error(
                 path, f"it belongs to user {state.st_uid}, and this is user {os.geteuid()}",
-                "run the name server as that user, or choose another directory",
+                f"run the {self.kind.server} as that user, or choose another directory",
             )  # fmt: skip
         if not state.st_mode & stat.S_IWUSR:
             raise storage_error(path, "it is read-only", "allow this user to write to it")
@@ -154,18 +173,28 @@ class Claim:
 
     def _check_header(self, header: bytes) -> None:
         if not header:
-            raise storage_error(self.path, "it is empty", "move it away to begin without names")
+            raise storage_error(self.path, "it is empty", f"move it away to begin without {self.kind.things}")
         if header[: len(MAGIC)] != MAGIC or len(header) < HEADER_BYTES:
-            raise storage_error(self.path, "this is no SQLite database, or it is damaged", RESTORE)
-        application = int.from_bytes(header[APPLICATION], "big")
-        if application != APPLICATION_ID:
             raise storage_error(
-                self.path, f"it is a database of another program (application id {application:#x}), or damaged",
-                "choose another directory",
+                self.path, "this is no SQLite database, or it is damaged", self.kind.restore
             )  # fmt: skip
+        self._check_application(int.from_bytes(header[APPLICATION], "big"))
         self.check_format(int.from_bytes(header[USER_VERSION], "big"))
         if header[JOURNAL_MODES] != WITH_LOG:
-            raise storage_error(self.path, "it is damaged: its header does not speak of a log", RESTORE)
+            raise self.damaged("its header does not speak of a log")
+
+    def _check_application(self, number: int) -> None:
+        if number == self.kind.application_id:
+            return
+        other = KINDS.get(number)
+        what = f"it is a database of another program (application id {number:#x}), or damaged"
+        if other is not None:
+            what = f"it is a database of {other.things}, and this {self.kind.server} keeps {self.kind.things}"
+        raise storage_error(self.path, what, "choose another directory")
+
+    def damaged(self, how: str) -> StorageError:
+        """Make the error that says so."""
+        return storage_error(self.path, f"it is damaged: {how}", self.kind.restore)
 
     def check_format(self, number: int) -> None:
         """See that this gpyro knows a format.
@@ -173,13 +202,13 @@ class Claim:
         Raises:
             StorageError: it does not.
         """
-        if number > FORMAT:
+        if number > self.kind.format:
             raise storage_error(
-                self.path, f"it has format {number}, and this gpyro knows {FORMAT} at most",
+                self.path, f"it has format {number}, and this gpyro knows {self.kind.format} at most",
                 "use the newer gpyro that wrote it, or choose another directory",
             )  # fmt: skip
         if number < 1:
-            raise storage_error(self.path, f"it is damaged: it has format {number}", RESTORE)
+            raise self.damaged(f"it has format {number}")
 
     def check_log(self) -> int:
         """Look at the write-ahead log beside the file; return how many of its frames are of whole transactions.
@@ -199,7 +228,7 @@ class Claim:
         except OSError as exc:
             raise _cannot(log, "read", exc) from exc
         except DamagedLog as exc:
-            raise storage_error(self.path, f"its log {log} is damaged: {exc}", RESTORE) from exc
+            raise storage_error(self.path, f"its log {log} is damaged: {exc}", self.kind.restore) from exc
 
     def release(self) -> None:
         """Let go of the file; again does nothing."""

@@ -17,14 +17,12 @@ The rules, the same everywhere:
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Callable, Iterable, Sequence
-from types import TracebackType
-from typing import Protocol, TypeVar
+from typing import Protocol
 
 from gpyro.eventrecords import EventRecord, QueueRecord
-
-S = TypeVar("S", bound="EventStorage")
+from gpyro.storage.closing import Closing
 
 __all__ = ["HISTORY_BYTES", "HISTORY_EVENTS", "LASTS", "EventListener", "EventStorage", "Lasting"]
 
@@ -56,7 +54,7 @@ class _Lasts:
 LASTS: Lasting = _Lasts()
 
 
-class EventStorage(ABC):
+class EventStorage(Closing):
     """The events of one log, and the queues in which they wait, kept somewhere.
 
     Who makes a storage closes it; it is a context manager for that. Safe from any thread and greenlet. No method
@@ -134,15 +132,3 @@ class EventStorage(ABC):
     @abstractmethod
     def failure(self) -> Exception | None:
         """Why no changes are taken any more, or None."""
-
-    @abstractmethod
-    def close(self) -> None:
-        """Let go of what the storage holds; closing again does nothing."""
-
-    def __enter__(self: S) -> S:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()

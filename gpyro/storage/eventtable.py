@@ -191,6 +191,42 @@ class EventTable:
                 leaving.append(sequence)
         return Acknowledged(number, leaving) if leaving else None
 
+    # -- loading ---------------------------------------------------------------------------------------------
+
+    def load(
+        self, records: Iterable[EventRecord], queues: Iterable[tuple[int, QueueRecord]],
+        waiting: Iterable[tuple[int, int]], oldest: int,
+    ) -> list[EventRecord]:  # fmt: skip
+        """Fill an empty table whose `newest` and `given` are set.
+
+        Args:
+            records: by sequence.
+            queues: with their ids, by id.
+            waiting: (id, sequence), sorted.
+            oldest: from which sequence on the records are the history.
+
+        Returns:
+            The records that are not kept any more.
+
+        Raises:
+            ValueError: they do not belong together.
+        """
+        known = {record.sequence: record for record in records}
+        if known and not 0 < min(known) <= max(known) <= self.newest <= self.given:
+            raise ValueError(f"an event has sequence {max(known)}, and the highest is {self.newest}")
+        for number, record in queues:
+            self._put(QueuePut(number, record, b""))
+            self._last_id = number
+        waits = self._waits
+        for number, sequence in waiting:
+            if number not in self._queues or sequence not in known:
+                raise ValueError(f"event {sequence} waits in queue {number}, and one of both is not there")
+            self._queues[number].waiting[sequence] = known[sequence]
+            waits[sequence] = waits.get(sequence, 0) + 1
+        self.undo()
+        before = [record for sequence, record in known.items() if sequence < oldest and sequence not in waits]
+        return before + self._extend_history(record for sequence, record in known.items() if sequence >= oldest)
+
     # -- putting in place ------------------------------------------------------------------------------------
 
     def apply(self, change: Change) -> list[EventRecord]:

@@ -7,7 +7,8 @@
 
 What is put while the thread is at the disk forms the next round. A round lasts as a whole or not at all:
 
-    written      `lasts(round)` with the lock held, then all who wait for it are woken, each hub once
+    written      `lasts(round)` with the lock held, then `tell(round)` without it, then all who wait for it are
+                 woken, each hub once
     not kept     (`NotKept`: a full disk) the round and all that is queued behind it are undone, in reverse order,
                  with the lock held; later entries are taken again
     any other    the same, and nothing is taken any more: after an fsync that failed nobody knows what is on
@@ -104,20 +105,22 @@ class Journal(Generic[E]):
         open_store: called in the thread. Only the thread has the store, so a forked child cannot end it.
         lasts: called in the thread for each round that lasts, in order.
         undo: called in the thread with the entries that do not last, in the order in which they were put.
+        tell: called in the thread after `lasts`, without the lock.
 
     Resources: `close` ends the thread when the queue is empty.
-    Errors: failures of the store go to those who wait, and to `check`. What `lasts` raises is a defect; it is
-    told on stderr and stops the journal.
+    Errors: failures of the store go to those who wait, and to `check`. What `lasts`, `undo` or `tell` raises is a
+    defect; it is told on stderr and stops the journal.
     """
 
     def __init__(
         self, lock: Any, open_store: Callable[[], Store[E]], lasts: Callable[[Round[E]], object],
-        undo: Callable[[list[E]], object],
+        undo: Callable[[list[E]], object], tell: Callable[[Round[E]], object] | None = None,
     ) -> None:  # fmt: skip
         self._lock = lock
         self._open_store = open_store
         self._lasts = lasts
         self._undo = undo
+        self._tell = tell
         self._bell = hub.Bell()
         #: The round that is being written, and the one that takes entries.
         self._current: Round[E] | None = None
@@ -237,6 +240,8 @@ class Journal(Generic[E]):
         with self._lock:
             self._guarded(self._lasts, batch)
             self._current = None
+        if self._tell is not None:
+            self._guarded(self._tell, batch)
         batch.end()
 
     def _fail(self, batch: Round[E], error: Exception) -> None:

@@ -1,31 +1,28 @@
 """Names kept in a SQLite file: what was acknowledged is on the disk.
 
 The tree is in memory and answers all questions; changes go to the file through the journal, many in one
-transaction, while the hub runs on. `claim` looks after the file, `database` knows what is in it, `walcheck` looks
-at its log after a crash.
+transaction, while the hub runs on. `infile` looks after the file, `database` knows what is in it.
 """
 
 from __future__ import annotations
 
-import os
 import time
-import weakref
 from functools import partial
 
-from gpyro import hub
-from gpyro.errors import NamingError, StorageError
+from gpyro.errors import NamingError
 from gpyro.namerecords import Changes
 from gpyro.names import MAX_NAMES
 from gpyro.nametree import NameTree
-from gpyro.storage.claim import Claim, make_file
+from gpyro.storage.claim import NAMES, Claim
 from gpyro.storage.database import Entry, Stand, Writer, fill_new, read_into, stand_of
-from gpyro.storage.journal import Journal, Round
+from gpyro.storage.infile import InFile
+from gpyro.storage.journal import Round
 from gpyro.storage.tree import TreeStorage, note_name
 
 __all__ = ["SqliteStorage"]
 
 
-class SqliteStorage(TreeStorage):
+class SqliteStorage(InFile[Entry], TreeStorage):
     """A tree of names in a file of this user's (mode 0600); one process uses it at a time.
 
     Args:
@@ -44,43 +41,23 @@ class SqliteStorage(TreeStorage):
     """
 
     def __init__(self, path: str, *, max_names: int = MAX_NAMES, created: float | None = None) -> None:
-        super().__init__(NameTree(max_names=max_names))
-        self.path = os.path.abspath(path)
-        self._is_closing = False
-        self._is_orphan = False
+        TreeStorage.__init__(self, NameTree(max_names=max_names))
         root_created = time.time() if created is None else float(created)
-        make_file(self.path, lambda new: fill_new(new, root_created))
-        self._claim = Claim(self.path)
-        try:
-            self._notes, self._graves, seal = read_into(self._open_tree, self._claim)
-            self._journal: Journal[Entry] = Journal(
-                self._lock, partial(Writer, self.path, self._notes, seal, self._claim.release),
-                self._note_lasting, self._undo,
-            )  # fmt: skip
-            self._journal.start()
-        except BaseException:
-            self._claim.release()
-            raise
-        _living.add(self)
+        self._open_file(path, NAMES, lambda new: fill_new(new, root_created), self._read)
+
+    def _read(self, claim: Claim) -> partial[Writer]:
+        self._notes, self._graves, seal = read_into(self._open_tree, claim)
+        return partial(Writer, claim.path, self._notes, seal, claim.release)
 
     def __repr__(self) -> str:
         if self._tree is None:
-            return f"<SqliteStorage {self.path}, {'of the parent process' if self._is_orphan else 'closed'}>"
+            return f"<SqliteStorage {self.path}, {self._end}>"
         return f"<SqliteStorage {self.path}, {self._tree}, {self._journal}>"
 
     @property
     def _open_tree(self) -> NameTree:
-        if self._is_orphan:
-            raise StorageError(
-                f"{self.path} was opened by the parent of this process, which alone may use it; open it here once "
-                "the parent has closed it"
-            )
+        self._check_process()
         return super()._open_tree
-
-    @property
-    def failure(self) -> Exception | None:
-        """Why no changes are taken any more, or None."""
-        return self._journal.failure
 
     # -- changing --------------------------------------------------------------------------------------------
 
@@ -132,39 +109,5 @@ class SqliteStorage(TreeStorage):
             elif note is not None and before is not None:
                 self._notes[note[0]] = before
 
-    # -- the end ---------------------------------------------------------------------------------------------
-
-    def close(self) -> None:
-        """Wait until what is queued is on the disk, and close the file; what does not get there in time is left.
-
-        Raises:
-            StorageError: the disk did not answer in time.
-        """
-        if self._is_orphan:
-            return
-        with self._lock:
-            was_closing, self._is_closing = self._is_closing, True
-        in_time = self._journal.close()
-        with self._lock:
-            self._tree = None
-        if not in_time and not was_closing:
-            raise StorageError(f"{self.path} could not be closed in time; the disk does not answer")
-
-    def _abandon(self) -> None:
-        """This is a forked child, where the journal's thread is not, and may have held the lock."""
-        self._lock = hub.NativeLock()
-        self._is_orphan = True
+    def _drop(self) -> None:
         self._tree = None
-        self._claim.abandon()
-
-
-#: Those of this process, for its children.
-_living: weakref.WeakSet[SqliteStorage] = weakref.WeakSet()
-
-
-def _after_fork_in_child() -> None:
-    for storage in list(_living):
-        storage._abandon()
-
-
-os.register_at_fork(after_in_child=_after_fork_in_child)

@@ -308,15 +308,34 @@ def test_store_that_cannot_be_opened_raises_at_the_start() -> None:
     assert journal.close(SECONDS)
 
 
+def test_tell_is_called_without_the_lock_before_those_who_wait_are_woken() -> None:
+    disk, lock = Disk(), hub.NativeLock()
+    seen: list[tuple[list[str], bool, bool]] = []
+    journal: Journal[str] = Journal(
+        lock, lambda: disk, lambda batch: None, lambda entries: None,
+        lambda batch: seen.append((batch.entries, lock.locked(), batch.is_over)),
+    )  # fmt: skip
+    disk.is_free = True
+    journal.start()
+    disk.failures = [NotKept("full"), None]
+    for entry in "ab":
+        with lock:
+            pending = journal.put(entry)
+        assert pending.lasts() == (entry == "b")
+    assert journal.close(SECONDS)
+    assert seen == [(["b"], False, False)]
+
+
+@pytest.mark.parametrize("callback", ["_lasts", "_tell"])
 def test_defect_of_a_listener_is_told_and_stops_it(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    callback: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with owning() as owner:
 
         def fail(batch: Any) -> None:
             raise KeyError("a defect")
 
-        monkeypatch.setattr(owner.journal, "_lasts", fail)
+        monkeypatch.setattr(owner.journal, callback, fail)
         pending = owner.begin("a")
         owner.disk.go.ring()
         pending.settle()

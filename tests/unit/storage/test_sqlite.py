@@ -5,24 +5,22 @@ from __future__ import annotations
 import os
 import sqlite3
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import gevent
 import pytest
 
-from gpyro import hub
 from gpyro.errors import NamingError, StorageError
 from gpyro.namerecords import Change, Member, Record
 from gpyro.names import GROUP, MAX_NAMES, OBJECT
-from gpyro.storage import database
+from gpyro.storage import database, sqlitefile
 from gpyro.storage.base import KNOWN_TO_TWIN, NameStorage
 from gpyro.storage.database import Entry, Writer, stand_of
 from gpyro.storage.journal import NotKept
 from gpyro.storage.memory import MemoryStorage
 from gpyro.storage.sqlite import SqliteStorage
+from tests.support.files import Gate, left_untouched
 from tests.support.programs import make_environment, run
 from tests.unit.storage.conformance import OTHER, URI, StorageConformance, state_machine
 
@@ -59,35 +57,6 @@ def path(tmp_path: Path) -> str:
 def content_of(storage: SqliteStorage) -> object:
     records = storage.inspect(lambda tree: sorted([tree.record(":"), *tree.records()]))
     return records, storage.revision, storage.digest, storage.get_note("note")
-
-
-class Gate:
-    """Lets writes to the disk through one by one, and makes them fail."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.begun = hub.Bell()
-        self.go = hub.Bell()
-        self.failure: Exception | None = None
-        write = Writer.write
-
-        def gated(writer: Writer, entries: list[Entry]) -> None:
-            self.begun.ring()
-            assert self.go.wait(SECONDS)
-            if self.failure is not None:
-                raise self.failure
-            write(writer, entries)
-
-        monkeypatch.setattr(Writer, "write", gated)
-
-    def hold(self, *acts: Any) -> list[gevent.Greenlet[..., Any]]:
-        """Do these at a time, and return when the first is at the disk and the others wait."""
-        greenlets = [gevent.spawn(acts[0])]
-        gevent.sleep(0)
-        assert self.begun.wait(SECONDS)
-        greenlets += [gevent.spawn(act) for act in acts[1:]]
-        gevent.sleep(0)
-        assert not any(greenlet.ready() for greenlet in greenlets)
-        return greenlets
 
 
 # -- what is kept --------------------------------------------------------------------------------------------
@@ -146,7 +115,7 @@ def test_what_a_killed_first_start_left_behind_is_no_hindrance(path: str) -> Non
 
 
 def test_log_is_emptied_while_changes_go_on(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(database, "MAX_LOG_BYTES", 100_000)
+    monkeypatch.setattr(sqlitefile, "MAX_LOG_BYTES", 100_000)
     with SqliteStorage(path) as storage:
         for number in range(200):
             storage.put_note("note", "x" * 1000 + str(number))
@@ -201,7 +170,7 @@ def test_change_is_seen_and_told_once_it_lasts_and_others_do_not_wait(
             with pytest.raises(NamingError, match="name already exists"):
                 storage.register(":new", OTHER, created=1.0)
 
-        gate = Gate(monkeypatch)
+        gate = Gate(monkeypatch, Writer)
         greenlets = gate.hold(
             lambda: storage.register(":new", URI, created=1.0),
             lambda: storage.unregister(":old"),
@@ -238,7 +207,7 @@ def test_changes_that_do_not_come_to_last_are_undone_and_nobody_has_seen_them(
         content = storage.flatlist(), storage.list(":"), storage.digest
         told: list[Change] = []
         storage.listen(told.extend)
-        gate = Gate(monkeypatch)
+        gate = Gate(monkeypatch, Writer)
         gate.failure = NotKept("names.sqlite: the disk is full; make room")
         failing = gate.hold(
             lambda: storage.delete_group(":g"),
@@ -275,7 +244,7 @@ def test_plan_that_failed_because_of_a_change_that_is_undone_is_made_again(
     path: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with SqliteStorage(path) as storage:
-        gate = Gate(monkeypatch)
+        gate = Gate(monkeypatch, Writer)
         gate.failure = NotKept("the disk is full")
         first, second = gate.hold(
             lambda: storage.create_group(":g", created=1.0), lambda: storage.create_group(":g", created=2.0)
@@ -301,8 +270,8 @@ def writer_for(path: str) -> tuple[Writer, MemoryStorage]:
 
 def test_full_file_keeps_nothing_of_the_round_and_takes_later_ones(path: str) -> None:
     writer, memory = writer_for(path)
-    pages = writer._connection.execute("PRAGMA page_count").fetchone()[0]
-    writer._connection.execute(f"PRAGMA max_page_count = {pages + 1}")
+    pages = writer.connection.execute("PRAGMA page_count").fetchone()[0]
+    writer.connection.execute(f"PRAGMA max_page_count = {pages + 1}")
 
     def entry(name: str, size: int) -> Entry:
         changes = memory.amend(lambda tree: tree.plan_create_group(name, created=1.0))
@@ -313,7 +282,7 @@ def test_full_file_keeps_nothing_of_the_round_and_takes_later_ones(path: str) ->
     for _ in range(2):
         with pytest.raises(NotKept, match=r"names.sqlite: the disk is full .*make room and try again"):
             writer.write([large])
-    writer._connection.execute("PRAGMA max_page_count = 1000")
+    writer.connection.execute("PRAGMA max_page_count = 1000")
     writer.write([small, large])
     digest = memory.digest
     writer.close()
@@ -436,19 +405,6 @@ def test_child_that_ends_in_order_leaves_its_parents_file_alone(path: str, tmp_p
 
 
 # -- files that are refused ----------------------------------------------------------------------------------
-
-
-@contextmanager
-def left_untouched(path: str) -> Iterator[None]:
-    """See that opening the storage is refused, and that no byte in its directory is another afterwards."""
-
-    def look() -> dict[str, bytes]:
-        files = sorted(Path(path).parent.iterdir())
-        return {file.name: file.read_bytes() if file.is_file() else b"" for file in files}
-
-    before = look()
-    yield
-    assert look() == before
 
 
 def test_foreign_and_newer_files_are_refused_and_left_as_they_are(path: str) -> None:
