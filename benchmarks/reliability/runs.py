@@ -10,6 +10,8 @@ from time import sleep
 from typing import Any
 
 from benchmarks.processes import WorkerProcess
+from benchmarks.reliability.exactly import run_exactly
+from benchmarks.reliability.frozen import run_frozen
 from benchmarks.reliability.leases import run_leases
 from benchmarks.reliability.pairs import run_pairs
 from benchmarks.reliability.report import Report
@@ -238,6 +240,8 @@ RUNS: dict[str, Callable[[bool], Report]] = {
     "R5": run_churn,
     "R14": run_pairs,
     "R15": run_leases,
+    "R19": run_frozen,
+    "R20": run_exactly,
     "R23": run_guessing,
     "R24": run_bombs,
 }

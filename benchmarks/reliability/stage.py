@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 from collections.abc import Callable
 from contextlib import ExitStack
 from time import monotonic, sleep
 from typing import Any
 
 from benchmarks.processes import WorkerProcess
+from gpyro.uri import PyroURI
 
 __all__ = ["RECOVERY_SECONDS", "SECONDS", "START_SECONDS", "Stage", "ask", "begin"]
 
@@ -40,6 +43,15 @@ class Stage:
         self.server, hello = self._start(self._role, settings=self._settings, **self.options)
         self.uris = hello["uris"]
         return self
+
+    def kill(self) -> None:
+        """Kill the server without a word."""
+        os.kill(self.server.pid, signal.SIGKILL)
+
+    def start_again(self) -> None:
+        """Start the server again, at the port that it had."""
+        self.options["port"] = PyroURI(self.uris[0]).port
+        self.__enter__()
 
     def __exit__(self, *exc_info: object) -> None:
         self._stack.close()
