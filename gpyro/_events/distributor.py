@@ -279,9 +279,14 @@ class Distributor:
             while waiting := [one for one in blocked if one.is_taken is None]:
                 now = time.monotonic()
                 late = [one for one in waiting if one.mailbox.block_seconds <= now - begun]
-                if late or self.is_ending:
-                    for one in late or waiting:
-                        one.mailbox.give_up()
+                if self.is_ending:
+                    raise ServerBusyError(
+                        f"the event server is shutting down; {len(waiting)} subscribers have no room for "
+                        f"{waiting[0].record.subject!r}, all others have it"
+                    )
+                for one in late:
+                    one.mailbox.give_up()
+                if late:
                     continue
                 left = min(one.mailbox.block_seconds for one in waiting) - (now - begun)
                 hub.wait_for(publication.signal, (), min(left, LOOK_SECONDS))
@@ -299,8 +304,9 @@ def _tell_missed(missed: list[Blocked]) -> str:
     names = ", ".join(f"{mailbox.label} ({mailbox.limit} events)" for mailbox in mailboxes[:NAMED])
     more = "" if len(mailboxes) <= NAMED else f" and {len(mailboxes) - NAMED} more"
     seconds = max(mailbox.block_seconds for mailbox in mailboxes)
+    count = "one subscriber" if len(mailboxes) == 1 else f"{len(mailboxes)} subscribers"
     return (
-        f"{len(mailboxes)} subscribers had no room for {missed[0].record.subject!r} within {seconds:g} s "
-        f"(es_block_seconds): {names}{more}; all others have it. Until these take events again, nobody waits for "
-        "them, and what they miss is counted"
+        f"{count} had no room for {missed[0].record.subject!r} within {seconds:g} s "
+        f"(es_block_seconds): {names}{more}; all others have it. Nobody waits for these any more until they have "
+        "dealt with half of what they have; what they miss meanwhile is counted"
     )

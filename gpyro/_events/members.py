@@ -27,7 +27,8 @@ from gpyro.errors import EventError, ServerBusyError
 
 __all__ = ["Member", "Members"]
 
-#: Seconds between two looks at who is still there, and how many are looked at before others may run.
+#: Seconds between two looks at who is still there, or less where they are not kept for long, and how many are
+#: looked at before others may run.
 SWEEP_SECONDS, SWEPT_AT_ONCE = 5.0, 500
 #: How often the history is gone through for subjects that patterns have not been asked about; meanwhile new ones
 #: come, and at last what is left is asked without a break.
@@ -444,7 +445,8 @@ class Members:
         now = time.monotonic()
         for queue in self.distributor.queues.values():
             queue.look(now)
-        if now - self._swept >= SWEEP_SECONDS and not self._sweeping and self._state is not None:
+        often = min(SWEEP_SECONDS, self.settings.es_resume_seconds / 2)
+        if now - self._swept >= often and not self._sweeping and self._state is not None:
             self._swept, self._sweeping = now, True
             hub.spawn_in(self._state, self._sweep)
         return 1

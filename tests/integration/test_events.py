@@ -475,7 +475,7 @@ def test_pattern_that_is_broken_or_catastrophic_is_an_error_at_the_subscriber() 
             recorder.subscribeMatch("(")
         with pytest.raises(PatternError, match="refers to what another group"):
             recorder.subscribeMatch(r"(a+)\1$")
-        with pytest.raises(EventError, match="pattern .* has 300 characters, the limit is"):
+        with pytest.raises(EventError, match=r"pattern .* has 300 characters, the limit is"):
             recorder.subscribeMatch("a" * 300)
         assert server.described(kind="mailbox")["patterns"] == []
         with listening(recorder):
@@ -487,7 +487,7 @@ def test_message_that_cannot_travel_is_an_error_at_the_publisher() -> None:
     with event_server() as server:
         recorder = server.recorder("a")
         with listening(recorder):
-            with pytest.raises(SerializationError, match="message: a _thread.lock cannot travel"):
+            with pytest.raises(SerializationError, match=r"message: a _thread\.lock cannot travel"):
                 server.publisher().publish("a", threading.Lock())
             with pytest.raises(SerializationError, match="lock"):
                 server.proxy().publish("a", [threading.Lock()])
@@ -506,7 +506,7 @@ def test_message_of_a_class_that_only_the_publisher_knows_fails_where_it_is_look
             recorder.wait_for(1)
         assert recorder.messages == [1]
         event = Event.received("a", payload, 0.0, 1)
-        with pytest.raises(NoModuleError, match="tests.unknown"):
+        with pytest.raises(NoModuleError, match=r"tests\.unknown"):
             _ = event.msg
 
 
