@@ -25,10 +25,12 @@ EVENTS = {False: 100_000, True: 1_000_000}
 QUEUE = 100
 OPTIONS = {"policy": "block", "queuesize": QUEUE, "block_seconds": 60.0}
 NAP_EVERY, NAP_SECONDS = 500, 0.05
-#: Of the run with reliable queues: seconds of load, kills of the server and of workers' processes in that time.
+#: Of the run with reliable queues: seconds of load, and between two kills.
 LOAD_SECONDS = {False: 16.0, True: 300.0}
-KILL_SECONDS, AWAY_SECONDS = 4.0, 0.5
+PAUSE_SECONDS, AWAY_SECONDS = 2.0, 0.5
+#: Processes of workers, and workers in each.
 WORKERS, EACH = 4, 5
+REDELIVER_SECONDS = 2.0
 PATIENCE_SECONDS = 120.0
 
 
@@ -43,7 +45,7 @@ def run_exactly(full: bool) -> Report:
         report.exactly(text, found[name], 0)
     report.tell("events published in a second", count / found["seconds"])
     with tempfile.TemporaryDirectory() as folder:
-        kept = kill(Path(folder), LOAD_SECONDS[full], PUBLISHERS, WORKERS)
+        kept = kill(Path(folder), LOAD_SECONDS[full], PAUSE_SECONDS, PUBLISHERS, WORKERS)
     report.tell("reliable: the server was killed, times", kept.servers)
     report.tell("reliable: a process of workers was killed, times", kept.workers)
     report.tell("reliable: accepted", kept.accepted)
@@ -113,7 +115,7 @@ class _Load:
 
     def _start(self) -> WorkerProcess:
         self._files += 1
-        options = {"queue": "work", "queuesize": 1_000_000, "redeliver_seconds": 5.0}
+        options = {"queue": "work", "queuesize": 1_000_000, "redeliver_seconds": REDELIVER_SECONDS}
         return self._stage.actor(
             "subscribers", kind="working", threads=1, each=EACH, subject="Work.{group}", options=options,
             pattern=r"Work\.", path=str(self._folder / f"handled-{self._files}"),
@@ -131,8 +133,12 @@ class _Load:
         return Counter(_lines(self._folder.glob("handled-*")))
 
 
-def kill(folder: Path, seconds: float, publishers: int, workers: int) -> Kept:
-    """Publish to a reliable queue for so long, while the server and its workers are killed in turn."""
+def kill(folder: Path, seconds: float, pause: float, publishers: int, workers: int) -> Kept:
+    """Publish to a reliable queue for so long.
+
+    Every `pause` seconds a process of workers is killed and another one started, or the server is killed and
+    started again, in turn.
+    """
     stage = Stage("event server")
     stage.options = {"path": str(folder / "events.sqlite")}
     with stage:
@@ -148,7 +154,9 @@ def kill(folder: Path, seconds: float, publishers: int, workers: int) -> Kept:
         ]  # fmt: skip
         servers, until = 0, time.monotonic() + seconds - AWAY_SECONDS
         while (left := until - time.monotonic()) > 0:
-            time.sleep(min(KILL_SECONDS / 2, left))
+            time.sleep(min(pause, left))
+            if left < pause:
+                break
             if load.kills <= servers:
                 load.replace_one()
             else:

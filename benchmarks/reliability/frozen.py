@@ -5,14 +5,14 @@ from __future__ import annotations
 import os
 import signal
 import time
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from benchmarks.processes import WorkerProcess
 from benchmarks.reliability.eventing import tell_latency
 from benchmarks.reliability.report import Report
 from benchmarks.reliability.stage import Stage, ask, begin
 
-__all__ = ["Found", "freeze", "run_frozen"]
+__all__ = ["FROZEN", "POLICIES", "Found", "Size", "freeze", "run_frozen"]
 
 #: Subscribers, processes of those that are not frozen, and how many are frozen in a process of their own.
 SUBSCRIBERS, PARTS, FROZEN = 100, 4, 4
@@ -23,7 +23,7 @@ CALM_SECONDS = 1.0
 #: What waits for one subscriber is full within less than a second, and a publisher waits this long then.
 QUEUE, BLOCK_SECONDS = 500, 1.0
 P99_MS, GROWN_MIB = 20.0, 20.0
-PATIENCE_SECONDS = 60.0
+PATIENCE_SECONDS, LOOK_SECONDS = 60.0, 0.1
 POLICIES = ("block", "drop_new", "drop_old", "disconnect")
 
 
@@ -39,32 +39,53 @@ class Found(NamedTuple):
     after: dict[str, Any]
 
 
+class Size(NamedTuple):
+    """Of one run.
+
+    `others` subscribers in each of `parts` processes and FROZEN ones in another; `rate` events a second for
+    `seconds`, of which the first and the last `calm` are without frost; `queue` and `block_seconds` are the frozen
+    ones' options.
+    """
+
+    parts: int
+    others: int
+    rate: float
+    seconds: float
+    calm: float
+    queue: int
+    block_seconds: float
+
+
 def run_frozen(full: bool) -> Report:
     """Freeze subscribers of each policy."""
     report = Report("R19", f"{FROZEN} of {SUBSCRIBERS} subscribers are frozen, {RATE:,.0f} events a second")
+    others = (SUBSCRIBERS - FROZEN) // PARTS
+    size = Size(PARTS, others, RATE, RUN_SECONDS[full], CALM_SECONDS, QUEUE, BLOCK_SECONDS)
     for policy in POLICIES:
-        _tell(report, policy, freeze(policy, RUN_SECONDS[full], RATE, (SUBSCRIBERS - FROZEN) // PARTS))
+        _tell(report, policy, freeze(policy, size))
     return report
 
 
-def freeze(policy: str, seconds: float, rate: float, each: int) -> Found:
-    """Publish for so long, with FROZEN subscribers of this policy frozen but for the beginning and the end."""
+def freeze(policy: str, size: Size) -> Found:
+    """Publish, with some subscribers of this policy frozen but for the beginning and the end."""
     with Stage("event server") as stage:
         others = [
-            stage.actor("subscribers", kind="timing", threads=1, each=each, subject="Bench.all")
-            for _ in range(PARTS)
+            stage.actor("subscribers", kind="timing", threads=1, each=size.others, subject="Bench.all")
+            for _ in range(size.parts)
         ]
-        options = {"policy": policy, "queuesize": QUEUE, "block_seconds": BLOCK_SECONDS}
+        options = {"policy": policy, "queuesize": size.queue, "block_seconds": size.block_seconds}
         frozen = stage.actor(
             "subscribers", kind="timing", threads=1, each=FROZEN, subject="Bench.all", options=options
         )
         publisher = stage.actor("publishers")
         before = stage.status()
-        paced = begin(publisher, "pace", rate=rate, seconds=seconds, subject="Bench.all")
-        time.sleep(CALM_SECONDS)
+        paced = begin(publisher, "pace", rate=size.rate, seconds=size.seconds, subject="Bench.all")
+        _wait_for(lambda: stage.status()["events"] >= size.rate * size.calm)
         os.kill(frozen.pid, signal.SIGSTOP)
         try:
-            time.sleep(seconds - 2 * CALM_SECONDS)
+            _wait_for(lambda: stage.status()["events"] >= size.rate * (size.seconds - size.calm))
+            if policy == "block":
+                _wait_for(lambda: all(one["state"] == "stalled" for one in _described(stage, size.queue)))
             after = stage.status()
         finally:
             os.kill(frozen.pid, signal.SIGCONT)
@@ -73,13 +94,21 @@ def freeze(policy: str, seconds: float, rate: float, each: int) -> Found:
             ask(one, "wait", count=published["published"], seconds=PATIENCE_SECONDS)
         return Found(
             published, [ask(one, "figures") for one in others], [ask(one, "times") for one in others],
-            ask(frozen, "figures"), _described(stage.server), before, after,
+            ask(frozen, "figures"), _described(stage, size.queue), before, after,
         )  # fmt: skip
 
 
-def _described(server: WorkerProcess) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = ask(server, "subscribers")["subscribers"]
-    return [one for one in found if one["limit"] == QUEUE]
+def _wait_for(condition: Callable[[], bool]) -> None:
+    until = time.monotonic() + PATIENCE_SECONDS
+    while not condition():
+        assert time.monotonic() < until, f"not so within {PATIENCE_SECONDS:g} s"
+        time.sleep(LOOK_SECONDS)
+
+
+def _described(stage: Stage, queue: int) -> list[dict[str, Any]]:
+    """Return what the server knows of the frozen ones, whose bound nobody else has."""
+    found: list[dict[str, Any]] = ask(stage.server, "subscribers")["subscribers"]
+    return [one for one in found if one["limit"] == queue]
 
 
 def _tell(report: Report, policy: str, found: Found) -> None:
