@@ -288,6 +288,7 @@ class Members:
     def note_done_in_queue(self, consumer: Consumer, done: Iterable[int], failed: Sequence[int]) -> None:
         """A subscriber has dealt with these events, and has failed at those."""
         queue, storage = consumer.queue, self.distributor.storage
+        queue.hear(consumer)
         known = queue.acknowledge(done)
         if known:
             storage.acknowledge(queue.record.name, known)

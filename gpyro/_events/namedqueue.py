@@ -89,7 +89,10 @@ class Reader(Protocol):
 class Consumer:
     """One subscriber's part of a queue."""
 
-    __slots__ = ("delivered", "failed", "is_listed", "label", "lanes", "number", "out", "queue", "reader")
+    __slots__ = (
+        "delivered", "failed", "is_late", "is_listed", "label", "lanes", "number", "out", "queue", "reader",
+        "turn",
+    )  # fmt: skip
 
     def __init__(self, queue: NamedQueue, number: int, label: str) -> None:
         self.queue = queue
@@ -101,6 +104,10 @@ class Consumer:
         self.out: dict[int, _Item] = {}
         #: Lanes that it holds in which something waits.
         self.lanes: _Heap = []
+        #: True once it has let an event's time pass, until it is heard of: it has its hands full, or hangs.
+        self.is_late = False
+        #: When it last got something, counted in events of the queue.
+        self.turn = 0
         self.delivered = 0
         self.failed = 0
 
@@ -109,7 +116,7 @@ class Consumer:
 
     def has_room(self) -> bool:
         """Tell whether it may be sent something."""
-        return len(self.out) < WINDOW and self.reader is not None
+        return len(self.out) < WINDOW and self.reader is not None and not self.is_late
 
     def has_more(self) -> bool:
         """Tell whether `take` would return something."""
@@ -157,6 +164,7 @@ class NamedQueue:
         self._items: dict[int, _Item] = {}
         self._lanes: dict[tuple[str, str], _Lane] = {}
         self._lane_count = 0
+        self._sent = 0
         self._free: _Heap = []
         #: Lanes that wait for their time after a failure: (time, number of the lane, lane).
         self._delayed: list[tuple[float, int, _Lane]] = []
@@ -249,6 +257,7 @@ class NamedQueue:
 
     def release_all(self, consumer: Consumer) -> None:
         """A consumer's connection is gone: what is out there waits again, also for itself."""
+        consumer.is_late = False
         held = [lane for lane in self._lanes.values() if lane.holder is consumer]
         for lane in held:
             self._release(lane)
@@ -256,6 +265,12 @@ class NamedQueue:
             self._offer(lane)
 
     # -- out -----------------------------------------------------------------------------------------------
+
+    def hear(self, consumer: Consumer) -> None:
+        """A consumer has said something, so it does not hang."""
+        if consumer.is_late:
+            consumer.is_late = False
+            consumer.announce()
 
     def acknowledge(self, sequences: Iterable[int]) -> list[int]:
         """Forget events that were dealt with; return those of them that were still known.
@@ -308,6 +323,7 @@ class NamedQueue:
                     break
                 late.append(item.lane)
             for lane in late:
+                consumer.is_late = True
                 if lane.holder is consumer:
                     self._release(lane)
                     lane.holder = None
@@ -333,6 +349,8 @@ class NamedQueue:
         item.deliveries += 1
         item.deadline = now + self.record.redeliver_seconds
         consumer.out[item.record.sequence] = item
+        self._sent += 1
+        consumer.turn = self._sent
         if lane.waiting:
             self._push(consumer.lanes, lane)
         return Delivery(item.record, item.deliveries, lane.number)
@@ -375,7 +393,7 @@ class NamedQueue:
         self._push(self._free, lane)
         waiting = [consumer for consumer in self.consumers if consumer.has_room()]
         if waiting:
-            min(waiting, key=lambda consumer: (consumer.is_listed, len(consumer.out))).announce()
+            min(waiting, key=lambda consumer: (consumer.is_listed, len(consumer.out), consumer.turn)).announce()
 
     @staticmethod
     def _push(heap: _Heap, lane: _Lane) -> None:

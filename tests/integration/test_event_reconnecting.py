@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 
 import gevent
 import pytest
@@ -135,6 +136,10 @@ def _served_at(port: int) -> Iterator[EventService]:
         loop.get(timeout=SECONDS)
 
 
+def _has_listener(service: EventService) -> bool:
+    return [entry["state"] for entry in service.subscribers()] == ["listening"]
+
+
 def test_event_server_that_begins_anew_is_found_again_and_the_loss_is_told() -> None:
     port = free_port()
     uri = f"PYRO://127.0.0.1:{port}/eventserver"
@@ -147,8 +152,7 @@ def test_event_server_that_begins_anew_is_found_again_and_the_loss_is_told() -> 
             recorder.wait_for(1)
         for number in (1, 2):
             with _served_at(port) as service:
-                eventually(lambda service=service: service.status()["links"] == 1)
-                eventually(lambda service=service: service.subscribers()[0]["state"] == "listening")
+                eventually(partial(_has_listener, service))
                 Publisher(esURI=uri).publish("a", number)
                 recorder.wait_for(number + 1)
         recorder.abort()
