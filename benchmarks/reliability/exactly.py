@@ -26,7 +26,7 @@ QUEUE = 100
 OPTIONS = {"policy": "block", "queuesize": QUEUE, "block_seconds": 60.0}
 NAP_EVERY, NAP_SECONDS = 500, 0.05
 #: Of the run with reliable queues: seconds of load, and between two kills.
-LOAD_SECONDS = {False: 16.0, True: 300.0}
+LOAD_SECONDS = {False: 30.0, True: 300.0}
 PAUSE_SECONDS, AWAY_SECONDS = 2.0, 0.5
 #: Processes of workers, and workers in each.
 WORKERS, EACH = 4, 5
