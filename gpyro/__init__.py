@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from gpyro._version import __version__
 
 if TYPE_CHECKING:
-    from gpyro import auth, errors, log, naming, util
+    from gpyro import auth, errors, eventserver, log, naming, util
     from gpyro._serializers.pickle_rules import PickleRules
     from gpyro.configuration import config
     from gpyro.context import current_call, deadline
@@ -50,7 +50,7 @@ _WHERE = {
     "register": "gpyro.serializers",
     "run_callbacks": "gpyro.proxy",
 }
-_MODULES = ("auth", "errors", "log", "naming", "util")
+_MODULES = ("auth", "errors", "eventserver", "log", "naming", "util")
 
 __all__ = [
     "AttrProxy",
@@ -67,6 +67,7 @@ __all__ = [
     "current_call",
     "deadline",
     "errors",
+    "eventserver",
     "expose",
     "getAttrProxyForURI",
     "getProxyForURI",

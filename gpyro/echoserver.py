@@ -13,9 +13,9 @@ from __future__ import annotations
 import time
 from typing import Any
 
+from gpyro._naming.starting import as_identifications, make_groups
 from gpyro.daemon import Daemon
-from gpyro.errors import NamingError
-from gpyro.naming import NameServerStarter, as_identifications, find_name_server
+from gpyro.naming import NameServerStarter, find_name_server
 from gpyro.objects import ObjBase
 from gpyro.util import escape_controls, run_command
 
@@ -110,7 +110,7 @@ def _serve_with(
         print("not using a name server.")
     server = EchoServer(verbose)
     if daemon.NameServer is not None:
-        _make_groups(daemon.NameServer)
+        make_groups(daemon.NameServer, GROUPS)
     uri = daemon.connect(server, ECHOSERVER_NAME)
     print(f"object name = {ECHOSERVER_NAME}")
     print(f"echo uri = {uri}")
@@ -125,15 +125,6 @@ def _serve_with(
         return True
 
     daemon.requestLoop(note_running, timeout=None)
-
-
-def _make_groups(ns: Any) -> None:
-    for group in GROUPS:
-        try:
-            ns.createGroup(group)
-        except NamingError:
-            # It is there; if it cannot be made, registering will say so.
-            pass
 
 
 if __name__ == "__main__":

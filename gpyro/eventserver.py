@@ -14,12 +14,18 @@ from gpyro._events.clients import Publisher, Subscriber
 from gpyro._events.event import Event
 from gpyro._events.finding import find_event_server
 from gpyro._events.service import EVENTSERVER_NAME, EventService
+from gpyro._events.starter import EventServiceStarter
+from gpyro.util import run_command
 
 __all__ = [
     "EVENTSERVER_NAME",
     "Event",
     "EventService",
+    "EventServiceStarter",
     "Publisher",
     "Subscriber",
     "find_event_server",
 ]
+
+if __name__ == "__main__":
+    run_command("es")

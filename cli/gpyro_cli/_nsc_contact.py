@@ -40,10 +40,6 @@ class Contact:
         """
         from gpyro.context import deadline
 
-        if isinstance(self.identification, list):
-            raise click.UsageError(
-                "--identification-file holds accounts, which are for servers; a caller has a passphrase or a key"
-            )
         if self.timeout is None:
             return self._find()
         with deadline(self.timeout):

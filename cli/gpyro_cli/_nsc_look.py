@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import json
-import select
-import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from itertools import islice
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from gpyro_cli._following import following, format_time
 from gpyro_cli._nsc_contact import Contact, json_option, name_argument, pass_contact
-from gpyro_cli.output import json_list, print_json, print_pages, print_table
+from gpyro_cli.output import entry_rows, json_list, print_json, print_pages, print_table
 
 if TYPE_CHECKING:
-    from gpyro.naming import NameEvent, NameWatch
+    from gpyro.naming import NameEvent
 
 __all__ = ["COMMANDS", "in_pages", "read_json"]
 
@@ -23,8 +22,6 @@ T = TypeVar("T")
 
 #: Names of a search that are printed at once: few, as they may be long in coming.
 PAGE = 100
-#: Seconds between two looks whether anybody still reads what a watch prints.
-LOOK_SECONDS = 0.5
 
 
 @click.command()
@@ -91,15 +88,7 @@ def status(contact: Contact, as_json: bool) -> None:
     if as_json:
         print_json(entries)
     else:
-        print_table(("ENTRY", "VALUE"), [*_rows(entries)])
-
-
-def _rows(entries: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, object]]:
-    for key, value in sorted(entries.items()):
-        if isinstance(value, Mapping):
-            yield from _rows(value, f"{before}{key}.")
-        else:
-            yield before + key, "-" if value is None else round(value, 3) if isinstance(value, float) else value
+        print_table(("ENTRY", "VALUE"), [*entry_rows(entries)])
 
 
 # -- watch ---------------------------------------------------------------------------------------------------
@@ -116,40 +105,17 @@ def watch(contact: Contact, group: str | None, as_json: bool, count: int | None)
     Each line has time, kind, name and addresses. It goes on when the name server is started again, and tells it by
     a "reset": events may be missing before it.
     """
-    from gpyro import hub
-
-    with contact.get().watch(group or ":") as events, hub.Signals(lambda number: events.close()):
-        hub.spawn_in(hub.current_state(), lambda: _close_with_reader(events))
+    with contact.get().watch(group or ":") as events, following(events.close):
         for event in islice(events, count):
             click.echo(_event_line(event, as_json))
 
 
 def _event_line(event: NameEvent, as_json: bool) -> str:
-    from datetime import datetime
-
     from gpyro.util import escape_controls
 
     if as_json:
         return json.dumps({"kind": event.kind, "name": event.name, "uris": event.uris, "time": event.time})
-    when = datetime.fromtimestamp(event.time).isoformat(sep=" ", timespec="seconds")
-    return escape_controls("  ".join((when, event.kind.ljust(12), event.name, *event.uris)))
-
-
-def _close_with_reader(events: NameWatch) -> None:
-    """End a watch when nobody reads any more what it prints, also if there is nothing to print."""
-    from gpyro import hub
-
-    try:
-        poll = select.poll()
-        # An error is told without being asked for: the other end of the pipe is closed.
-        poll.register(sys.stdout.fileno(), 0)
-    except (OSError, ValueError):
-        return  # no file: whoever replaced it reads it
-    while not events.is_closed:
-        if poll.poll(0):
-            events.close()
-            return
-        hub.sleep(LOOK_SECONDS)
+    return escape_controls("  ".join((format_time(event.time), event.kind.ljust(12), event.name, *event.uris)))
 
 
 COMMANDS = (search, status, watch)

@@ -11,7 +11,7 @@ import click
 if TYPE_CHECKING:
     from gpyro.auth import Key, Verifier
 
-__all__ = ["identification_options", "read_identification"]
+__all__ = ["identification_options", "read_identification", "read_own_identification"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -49,6 +49,20 @@ def read_identification(text: str | None, path: str | None) -> str | Key | list[
     if text == "":
         raise click.UsageError("-i: the passphrase is empty; leave the option out for no identification")
     return text
+
+
+def read_own_identification(text: str | None, path: str | None) -> str | Key | None:
+    """Return what the options name, for a command that has to prove itself with it.
+
+    Raises:
+        Whatever `read_identification` does. click.UsageError: the file holds accounts.
+    """
+    identification = read_identification(text, path)
+    if isinstance(identification, list):
+        raise click.UsageError(
+            "--identification-file holds accounts, which are for servers; a caller has a passphrase or a key"
+        )
+    return identification
 
 
 def _ask() -> str:

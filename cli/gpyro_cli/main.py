@@ -20,6 +20,7 @@ COMMANDS = {
     "config": ("config", "Show the active settings and where each comes from."),
     "demo": ("demo", "Start servers, call them in every way, compare, and stop them."),
     "echoserver": ("echoserver", "Run the built-in echo server."),
+    "es": ("es", "Run an event server; publish events, follow them, and look at it."),
     "genguid": ("genguid", "Print a new object id."),
     "keygen": ("keygen", "Make a key that a caller proves itself with."),
     "ns": ("ns", "Run a name server."),

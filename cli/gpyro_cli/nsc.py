@@ -12,7 +12,7 @@ import click
 
 from gpyro_cli import _nsc_look, _nsc_transfer
 from gpyro_cli._nsc_contact import Contact, each, json_option, name_argument, pass_contact
-from gpyro_cli.identification import identification_options, read_identification
+from gpyro_cli.identification import identification_options, read_own_identification
 from gpyro_cli.output import json_list, print_json, print_pages, print_table
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def command(
 
     Relative names belong to the default group (ns_defaultgroup).
     """
-    ctx.obj = Contact(host, port, bcaddr, read_identification(identification, identification_file), timeout)
+    ctx.obj = Contact(host, port, bcaddr, read_own_identification(identification, identification_file), timeout)
 
 
 for _command in (*_nsc_look.COMMANDS, *_nsc_transfer.COMMANDS):

@@ -16,8 +16,8 @@ import click
 from gpyro.util import escape_controls
 
 __all__ = [
-    "JsonList", "is_terminal", "json_list", "make_plain", "print_failure", "print_json", "print_pages",
-    "print_table", "silence_stdout",
+    "JsonList", "entry_rows", "is_terminal", "json_list", "make_plain", "print_failure", "print_json",
+    "print_pages", "print_table", "silence_stdout",
 ]  # fmt: skip
 
 GAP = "  "
@@ -54,6 +54,15 @@ def print_pages(header: Sequence[str], pages: Iterable[Sequence[Sequence[object]
         wants_header = False
         if lines:
             click.echo("\n".join(lines))
+
+
+def entry_rows(entries: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, object]]:
+    """Return rows for what a server tells of itself, entries within entries as `outer.inner`."""
+    for key, value in sorted(entries.items()):
+        if isinstance(value, Mapping):
+            yield from entry_rows(value, f"{before}{key}.")
+        else:
+            yield before + key, "-" if value is None else round(value, 3) if isinstance(value, float) else value
 
 
 def _aligned(row: Sequence[str], widths: Sequence[int]) -> str:

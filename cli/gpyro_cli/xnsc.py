@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from gpyro_cli.identification import identification_options, read_identification
+from gpyro_cli.identification import identification_options, read_own_identification
 
 __all__ = ["command"]
 
@@ -37,11 +37,7 @@ def command(
 
     Note that -h is the host here, as in Pyro.
     """
-    given = read_identification(identification, identification_file)
-    if isinstance(given, list):
-        raise click.UsageError(
-            "--identification-file holds accounts, which are for servers; a caller has a passphrase or a key"
-        )
+    given = read_own_identification(identification, identification_file)
     root = _open_tk()
     from gpyro_cli._xnsc.window import Window
 

@@ -78,7 +78,7 @@ class Subscriber:
             up to `block_seconds`), "drop_new", "drop_old" or "disconnect" (`listen` raises EventQueueFullError).
             By default the event server's setting es_blockqueue decides between the first two.
         queuesize: events that may wait; by default the event server's setting es_queuesize.
-        block_seconds: by default its setting es_block_seconds.
+        block_seconds: by default, and at most, its setting es_block_seconds.
         history: so many of the last events that match come first, as far as the server still has them.
         queue: the name of a reliable queue. It keeps what it is subscribed to until a subscriber's `event` has
             returned, also while there is none; several subscribers share the events of one queue among them.

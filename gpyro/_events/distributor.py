@@ -30,6 +30,8 @@ from gpyro.storage.events import EventStorage, Lasting
 __all__ = ["Distributor", "Target"]
 
 Target = Union[Mailbox, NamedQueue]
+#: Queues that have promised room, and for how many bytes.
+_Reserved = list[tuple[NamedQueue, int]]
 
 #: How long a publisher that waits does so in one piece; then it looks whether the server ends.
 LOOK_SECONDS = 0.5
@@ -98,13 +100,13 @@ class Distributor:
         """
         if not subjects:
             return
-        self._state = hub.current_state()
+        self._check_thread()
         self._check_size(subjects, payload)
-        targets = [self._find(subject) for subject in subjects]
-        queues = [[target for target in found if isinstance(target, NamedQueue)] for found in targets]
-        reserved = self._reserve(queues)
         now = time.time()
         records = [EventRecord(subject, fold(subject), now, publisher, payload) for subject in subjects]
+        targets = [self._find(subject) for subject in subjects]
+        queues = [[target for target in found if isinstance(target, NamedQueue)] for found in targets]
+        reserved = self._reserve(queues, records)
         publication = self._current = _Publication(queues, targets)
         try:
             lasting = self.storage.append(records, [[queue.record.name for queue in some] for some in queues])
@@ -122,6 +124,13 @@ class Distributor:
                 hub.wait_for(publication.signal, (), LOOK_SECONDS)
         if publication.blocked:
             self._await_room(publication)
+
+    def _check_thread(self) -> None:
+        state = hub.current_state()
+        if self._state is not state:
+            if self._state is not None and not self._state.ended:
+                raise EventError("this event server belongs to another thread; publish through a Publisher there")
+            self._state = state
 
     def _check_size(self, subjects: Sequence[str], payload: bytes) -> None:
         if self.is_ending:
@@ -170,21 +179,21 @@ class Distributor:
 
     # -- 2: room in reliable queues ------------------------------------------------------------------------------
 
-    def _reserve(self, queues: list[list[NamedQueue]]) -> list[NamedQueue]:
-        wanted = [queue for some in queues for queue in some]
-        reserved: list[NamedQueue] = []
+    def _reserve(self, queues: list[list[NamedQueue]], records: list[EventRecord]) -> _Reserved:
+        wanted = [(queue, record.size) for some, record in zip(queues, records, strict=True) for queue in some]
+        reserved: _Reserved = []
         # In one order, so that no two publishers wait for each other.
-        for queue in sorted(wanted, key=lambda queue: queue.record.name):
+        for queue, size in sorted(wanted, key=lambda one: one[0].record.name):
             try:
-                if not queue.reserve():
-                    self._await_promise(queue)
+                if not queue.reserve(size):
+                    self._await_promise(queue, size)
             except BaseException:
                 self._release(reserved)
                 raise
-            reserved.append(queue)
+            reserved.append((queue, size))
         return reserved
 
-    def _await_promise(self, queue: NamedQueue) -> None:
+    def _await_promise(self, queue: NamedQueue, size: int) -> None:
         signal = hub.Signal()
         answers: list[bool] = []
 
@@ -193,7 +202,8 @@ class Distributor:
             signal.set()
 
         if not queue.is_stalled:
-            queue.waiting.append(settle)
+            entry = (size, settle)
+            queue.waiting.append(entry)
             self.blocked += 1
             until = time.monotonic() + self.block_seconds
             try:
@@ -203,24 +213,25 @@ class Distributor:
                     queue.give_up()
             finally:
                 self.blocked -= 1
-                if settle in queue.waiting:
-                    queue.waiting.remove(settle)
-                    if not answers and self.is_ending:
-                        raise ServerBusyError("the event server is shutting down; the event was not published")
+                if entry in queue.waiting:
+                    queue.waiting.remove(entry)
+            if not answers and self.is_ending:
+                raise ServerBusyError("the event server is shutting down; the event was not published")
         if answers != [True]:
             raise EventQueueFullError(
-                f"the queue {queue.record.name!r} is full: {len(queue)} events are not acknowledged, its limit "
-                f"is {queue.record.limit} events; the event was not published. Take from it faster, or remove it"
+                f"the queue {queue.record.name!r} is full: {len(queue)} events are not acknowledged, its limits "
+                f"are {queue.record.limit} events and {queue.limit_bytes} bytes; the event was not published. "
+                "Take from it faster, or remove it"
             )
 
     @staticmethod
-    def _release(queues: list[NamedQueue]) -> None:
-        for queue in queues:
-            queue.release()
+    def _release(reserved: _Reserved) -> None:
+        for queue, size in reserved:
+            queue.release(size)
 
     # -- 3 and 4: keeping and distributing ---------------------------------------------------------------------
 
-    def _settle(self, lasting: Lasting, records: list[EventRecord], reserved: list[NamedQueue]) -> None:
+    def _settle(self, lasting: Lasting, records: list[EventRecord], reserved: _Reserved) -> None:
         """Wait until the events last; where they do not, it is as if they had never been."""
         try:
             lasting.settle()
@@ -235,7 +246,7 @@ class Distributor:
             hub.spawn_in(hub.current_state(), partial(self._settle_alone, lasting, records, reserved))
             raise
 
-    def _settle_alone(self, lasting: Lasting, records: list[EventRecord], reserved: list[NamedQueue]) -> None:
+    def _settle_alone(self, lasting: Lasting, records: list[EventRecord], reserved: _Reserved) -> None:
         try:
             self._settle(lasting, records, reserved)
         except StorageError:
@@ -255,8 +266,9 @@ class Distributor:
     def _distribute(self, records: list[EventRecord]) -> None:
         for record in records:
             publication, place = self._awaited.pop(record.sequence, (self._current, 0))
-            assert publication is not None
-            if publication is self._current:
+            if publication is None:
+                publication = self._publication_of(record)
+            elif publication is self._current:
                 place = len(publication.queues) - publication.left
             self.events += 1
             for queue in publication.queues[place]:
@@ -268,6 +280,14 @@ class Distributor:
             publication.left -= 1
             if not publication.left:
                 publication.signal.set()
+
+    def _publication_of(self, record: EventRecord) -> _Publication:
+        """Return one for an event that nobody waits for any more: the disk took too long, but it took it."""
+        targets = self.index.find(record.subject) or ()
+        queues = [target for target in targets if isinstance(target, NamedQueue)]
+        for queue in queues:
+            queue.reserve(record.size, always=True)
+        return _Publication([queues], [targets])
 
     # -- 5: room in mailboxes ------------------------------------------------------------------------------------
 

@@ -22,7 +22,7 @@ def find_event_server(ident: object = None, esURI: PyroURI | str | None = None) 
     Args:
         ident: what to prove ourselves with, to the event server and to a name server that wants that: a
             passphrase or a key. None for servers that let everybody in.
-        esURI: its address; by default it is the name `:Pyro.EventService`, and where no name server answers the
+        esURI: its address; by default it is the name `:Pyro.EventService`, and where no name server knows that the
             address in the file of the setting es_urifile.
 
     Raises:
@@ -39,6 +39,10 @@ def find_event_server(ident: object = None, esURI: PyroURI | str | None = None) 
 def _locate(ident: Any) -> PyroURI | str:
     try:
         ns = find_name_server(ident)
+        try:
+            ns.resolve(EVENTSERVER_NAME)
+        finally:
+            ns._release()
     except NamingError as missing:
         try:
             return read_uri_file(config.es_urifile)
@@ -47,10 +51,6 @@ def _locate(ident: Any) -> PyroURI | str:
                 f"no event server was found: {missing}, and there is no address in {config.es_urifile} "
                 "(es_urifile); start one with `gpyro es`, or give its address"
             ) from missing
-    try:
-        ns.resolve(EVENTSERVER_NAME)
-    finally:
-        ns._release()
     # By its name, so that it is found again where it starts anew.
     return f"PYRONAME://{EVENTSERVER_NAME}"
 

@@ -1,26 +1,22 @@
 """A subscriber's events in its own program: in which greenlets they are handled, and what is done.
 
-Events that came are handled in worker greenlets, one after the other as long as the handler does not block; where
-it does, another worker goes on with the next, as many as `limit`. With a limit of one they are strictly in order.
-Of a reliable queue, events of one lane (one publisher and subject) are never handled side by side.
+Events are handled one after the other as long as the handler does not block; where it does, another worker goes on
+with the next (`crew`), up to `limit` of them. With a limit of one they are strictly in order. Of a reliable queue,
+events of one lane (one publisher and subject) are never handled side by side.
 """
 
 from __future__ import annotations
 
 import logging
-import time
 from collections import deque
 from collections.abc import Callable
 from contextvars import Context
 from typing import Any
 
-from gpyro import hub
+from gpyro._events.crew import Crew
 from gpyro._events.event import Event
 
 __all__ = ["Inbox"]
-
-#: How long handlers run before the loop looks at the network again.
-TURN_SECONDS = 0.002
 
 _log = logging.getLogger("gpyro.events")
 
@@ -56,10 +52,11 @@ class Inbox:
         self.failed = 0
         #: Highest sequence that has come.
         self.last = 0
-        self._state: hub.HubState | None = None
-        self._turn = 0
-        self._turn_end = 0.0
-        self._armed = False
+        #: True while the crew knows that there is something to do.
+        self.is_ready = False
+        #: True while it is known that there is something for `collect`.
+        self._is_noted = False
+        self._crew: Crew | None = None
         #: Entries that came for the boxes before this one, that were begun, and of which all before are done.
         self._offset = 0
         self._taken = 0
@@ -72,7 +69,7 @@ class Inbox:
         self._lanes: dict[int, deque[Entry]] = {}
 
     def __repr__(self) -> str:
-        state = "running" if self._state is not None else "stopped"
+        state = "running" if self._crew is not None else "stopped"
         return f"<Inbox {state}, {len(self.pending)} pending, {self.running} running, {self.handled} handled>"
 
     @property
@@ -82,14 +79,14 @@ class Inbox:
 
     # -- what comes ------------------------------------------------------------------------------------------
 
-    def begin(self, state: hub.HubState, limit: int) -> None:
-        """Handle what comes, in this hub."""
-        self._state, self.limit = state, limit
-        self._arm()
+    def begin(self, crew: Crew, limit: int) -> None:
+        """Let this crew handle what comes."""
+        self._crew, self.limit = crew, limit
+        self.arm()
 
     def end(self) -> None:
         """Begin with no more; what is pending stays, but that of a queue, which others get."""
-        self._state = None
+        self._crew = None
         if self.is_queue:
             self.pending.clear()
             self._in_hand.clear()
@@ -105,7 +102,7 @@ class Inbox:
             if type(row) is list:
                 self.last = max(self.last, row[0])
                 break
-        self._arm()
+        self.arm()
 
     def change_box(self, last: int) -> None:
         """The server has made a new box, in which counting begins anew; what is pending came from the old one."""
@@ -115,44 +112,25 @@ class Inbox:
 
     # -- handling --------------------------------------------------------------------------------------------
 
-    def _arm(self) -> None:
-        if not self._armed and self.pending and self._state is not None:
-            self._armed = True
-            self._state.soon(self._pump)
+    def arm(self) -> None:
+        """Tell the crew if there is something to do."""
+        if not self.is_ready and self.pending and self._crew is not None and self.running < self.limit:
+            self.is_ready = True
+            self._crew.add(self)
 
-    def _pump(self) -> None:
-        """Put workers on what is pending; runs in the hub."""
-        self._armed = False
-        state = self._state
-        if state is None:
-            return
-        self._turn += 1
-        self._turn_end = time.monotonic() + TURN_SECONDS
-        while self.pending and self.running < self.limit and self._state is state:
-            state.run_worker(self._drain)
-            if time.monotonic() >= self._turn_end:
-                break
-        self._turn += 1
-        if self.pending and self.running < self.limit and self._state is state:
-            self._armed = True
-            state.later(0.0, self._pump)
-
-    def _drain(self) -> bool:
-        """Handle one after another; ends at the turn's end, or when its handler has blocked."""
-        turn, usable = self._turn, True
-        while self.pending and self._state is not None and self.running < self.limit and usable:
-            entry = self.pending.popleft()
+    def work(self, crew: Crew, turn: int) -> bool:
+        """Handle one after another, until the turn is over; False when something was thrown at this greenlet."""
+        deal = self._deal_in_lane if self.is_queue else self._deal
+        pending = self.pending
+        while pending and self._crew is crew and self.running < self.limit:
             self.running += 1
             try:
-                usable = self._deal_in_lane(entry) if self.is_queue else self._deal(entry)
+                usable = deal(pending.popleft())
             finally:
                 self.running -= 1
-            if turn != self._turn:
-                self._arm()
-                break
-            if time.monotonic() >= self._turn_end:
-                break
-        return usable
+            if not usable or crew.is_over(turn):
+                return usable
+        return True
 
     def _deal(self, entry: Entry) -> bool:
         index = self._taken
@@ -166,7 +144,7 @@ class Inbox:
             while self._done in self._done_early:
                 self._done_early.discard(self._done)
                 self._done += 1
-            self._note_done()
+            self._note()
         else:
             self._done_early.add(index)
         return outcome is not _THROWN
@@ -192,7 +170,7 @@ class Inbox:
                     self._forget_lane(lane, behind)
                 else:
                     self._acknowledged.append(row[0])
-                self._note_done()
+                self._note()
         finally:
             del self._lanes[lane]
         return outcome is not _THROWN
@@ -201,7 +179,10 @@ class Inbox:
         dropped = [*behind, *(row for row in self.pending if row[5] == lane)]
         behind.clear()
         if dropped:
-            self.pending = deque(row for row in self.pending if row[5] != lane)
+            kept = [row for row in self.pending if row[5] != lane]
+            # In place: a worker may be in the middle of it.
+            self.pending.clear()
+            self.pending.extend(kept)
             self._in_hand.difference_update([row[0] for row in dropped])
 
     def _call(self, function: Callable[..., object], argument: object) -> object:
@@ -225,8 +206,14 @@ class Inbox:
 
     # -- what is done ----------------------------------------------------------------------------------------
 
+    def _note(self) -> None:
+        if not self._is_noted:
+            self._is_noted = True
+            self._note_done()
+
     def collect(self) -> list[Any]:
         """Return what the server is to be told: how many entries are done, or the sequences of a queue."""
+        self._is_noted = False
         if not self.is_queue:
             return [max(self._done - self._offset, 0)]
         done, unable = self._acknowledged, self._unable

@@ -12,6 +12,7 @@ import weakref
 from typing import TYPE_CHECKING, Any
 
 from gpyro import hub
+from gpyro._events.crew import Crew
 from gpyro.context import deadline
 from gpyro.errors import (
     AccessDeniedError,
@@ -53,6 +54,7 @@ class Link:
     """
 
     def __init__(self, state: hub.HubState, contact: Contact) -> None:
+        self.crew = Crew(state)
         self._state = state
         self._contact = contact
         self._es: Any = None
@@ -76,11 +78,11 @@ class Link:
     @classmethod
     def of(cls, contact: Contact) -> Link:
         """Return this thread's link to an event server."""
-        state = hub.current_state()
+        state, key = hub.current_state(), (contact.key, hub.fork_epoch())
         links = _links.setdefault(state, {})
-        link = links.get(contact.key)
+        link = links.get(key)
         if link is None:
-            link = links[contact.key] = cls(state, contact)
+            link = links[key] = cls(state, contact)
         return link
 
     # -- subscribers -----------------------------------------------------------------------------------------
@@ -166,7 +168,7 @@ class Link:
                 self._greenlet = True
                 hub.spawn_in(self._state, self._run)
             else:
-                _links.get(self._state, {}).pop(self._contact.key, None)
+                _links.get(self._state, {}).pop((self._contact.key, hub.fork_epoch()), None)
 
     def _turn(self) -> None:
         self._es = self._contact.es
@@ -232,20 +234,31 @@ class Link:
     # -- what is done ----------------------------------------------------------------------------------------
 
     def _collect(self) -> list[list[Any]]:
+        """Return what is done: boxes that have done the same number of entries together, queues each alone."""
         dirty, self._dirty = self._dirty, {}
-        told = []
+        told: list[list[Any]] = []
+        together: dict[int, list[int]] = {}
         for member in dirty:
             number = self._members.get(member)
-            if number is not None:
-                told.append([number, *member.inbox.collect()])
+            if number is None:
+                continue
+            what = member.inbox.collect()
+            if len(what) == 1 and what[0] in together:
+                together[what[0]].append(number)
+                continue
+            numbers = [number]
+            told.append([numbers, *what])
+            if len(what) == 1:
+                together[what[0]] = numbers
         return told
 
     def _restore(self, told: list[list[Any]]) -> None:
-        for number, *what in told:
-            member = self._by_number.get(number)
-            if member is not None:
-                member.inbox.restore(what)
-                self._dirty[member] = None
+        for numbers, *what in told:
+            for number in numbers:
+                member = self._by_number.get(number)
+                if member is not None:
+                    member.inbox.restore(what)
+                    self._dirty[member] = None
 
     def _flush(self) -> None:
         self._flush_armed = False

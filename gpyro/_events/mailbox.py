@@ -87,8 +87,8 @@ class Mailbox:
 
     __slots__ = (
         "acknowledged", "block_seconds", "bytes", "closed", "count", "delivered", "dropped", "failed",
-        "identity", "is_listed", "is_stalled", "label", "limit", "limit_bytes", "number", "on_closed", "policy",
-        "reader", "sent", "unsent", "waiting", "window",
+        "identity", "is_listed", "is_stalled", "label", "limit", "limit_bytes", "number", "on_closed", "place",
+        "policy", "reader", "sent", "unsent", "waiting", "window",
     )  # fmt: skip
 
     def __init__(
@@ -116,6 +116,8 @@ class Mailbox:
         self.reader: Reader | None = None
         #: True while the reader knows that there is something to take.
         self.is_listed = False
+        #: The number by which a link knows it.
+        self.place = 0
         self.is_stalled = False
         #: Why it has ended, or None.
         self.closed: str | None = None
@@ -135,12 +137,12 @@ class Mailbox:
 
     def put(self, record: EventRecord) -> bool:
         """Take an event, or do with it what the policy says; False: the publisher has to wait (`wait`)."""
-        size = record.size
-        if self.count and (self.count >= self.limit or self.bytes + size > self.limit_bytes or self.waiting):
+        count, size = self.count, self.bytes + record.size
+        if count and (count >= self.limit or size > self.limit_bytes or self.waiting):
             return self._overflow(record)
         self.unsent.append(record)
-        self.count += 1
-        self.bytes += size
+        self.count = count + 1
+        self.bytes = size
         if not self.is_listed and self.reader is not None and len(self.sent) < self.window:
             self.is_listed = True
             self.reader.ready(self)
@@ -232,13 +234,12 @@ class Mailbox:
         """Return entries to send: at least one, if there is one and the window is open."""
         unsent, sent = self.unsent, self.sent
         self.is_listed = False
-        room = min(most, self.window - len(sent), len(unsent))
-        if room <= 0:
-            return []
-        if room == len(unsent) and self.bytes <= most_bytes:
+        there, room = len(unsent), self.window - len(sent)
+        if there <= room and there <= most and self.bytes <= most_bytes:
             taken: list[Entry] = [*unsent]
             unsent.clear()
         else:
+            room = min(most, room, there)
             taken = []
             while len(taken) < room and most_bytes > 0:
                 entry = unsent.popleft()
@@ -263,16 +264,22 @@ class Mailbox:
             raise EventError(
                 f"{total} entries are acknowledged, but only {self.acknowledged + len(self.sent)} were sent"
             )
-        sent = self.sent
+        if done <= 0:
+            return
+        sent, size = self.sent, 0
         for _ in range(done):
             entry = sent.popleft()
-            if not isinstance(entry, Gap):
-                self.count -= 1
-                self.bytes -= entry.size
-                self.delivered += 1
-        self.acknowledged = max(total, self.acknowledged)
-        if done > 0:
+            if type(entry) is EventRecord:
+                size += entry.size
+            else:
+                done -= 1
+        self.count -= done
+        self.bytes -= size
+        self.delivered += done
+        self.acknowledged = total
+        if self.waiting or self.is_stalled:
             self._let_in()
+        if self.unsent:
             self._announce()
 
     def _let_in(self) -> None:

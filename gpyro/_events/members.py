@@ -18,12 +18,13 @@ from gpyro._events.courier import Courier
 from gpyro._events.distributor import Distributor, Target
 from gpyro._events.mailbox import Mailbox
 from gpyro._events.namedqueue import Consumer, NamedQueue
-from gpyro._events.options import Options, check_owner
+from gpyro._events.options import QUEUE_FACTOR, Options, check_owner
 from gpyro._events.session import MAX_BOXES, Session
 from gpyro._events.subjects import SubjectIndex
 from gpyro.configuration import Settings
 from gpyro.context import current_call
 from gpyro.errors import EventError, ServerBusyError
+from gpyro.eventrecords import QueueRecord
 
 __all__ = ["Member", "Members"]
 
@@ -192,7 +193,12 @@ class Members:
         record = options.new_record(identity, time.time())
         self.distributor.storage.put_queue(record).settle()
         # Another caller may have made it while we waited.
-        return self.distributor.queues.setdefault(options.queue, NamedQueue(record))
+        return self.distributor.queues.setdefault(options.queue, self.make_queue(record))
+
+    def make_queue(self, record: QueueRecord) -> NamedQueue:
+        """Return a queue with what waits in it."""
+        kept = self.distributor.storage.waiting(record.name)
+        return NamedQueue(record, self.settings.es_queue_bytes * QUEUE_FACTOR, kept)
 
     def _number(self) -> int:
         self._next_number += 1

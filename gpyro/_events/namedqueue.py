@@ -90,8 +90,8 @@ class Consumer:
     """One subscriber's part of a queue."""
 
     __slots__ = (
-        "delivered", "failed", "is_late", "is_listed", "label", "lanes", "number", "out", "queue", "reader",
-        "turn",
+        "delivered", "failed", "is_late", "is_listed", "label", "lanes", "number", "out", "place", "queue",
+        "reader", "turn",
     )  # fmt: skip
 
     def __init__(self, queue: NamedQueue, number: int, label: str) -> None:
@@ -100,6 +100,8 @@ class Consumer:
         self.label = label
         self.reader: Reader | None = None
         self.is_listed = False
+        #: The number by which a link knows it.
+        self.place = 0
         #: What is out, in the order in which it was sent.
         self.out: dict[int, _Item] = {}
         #: Lanes that it holds in which something waits.
@@ -148,14 +150,19 @@ class NamedQueue:
 
     Args:
         record: its name, owner, bounds and subjects; the service puts another one in its place when they change.
+        limit_bytes: of its events together, but one event always has room.
         kept: what waited in it when the server ended.
     """
 
-    def __init__(self, record: QueueRecord, kept: Iterable[EventRecord] = ()) -> None:
+    def __init__(self, record: QueueRecord, limit_bytes: int, kept: Iterable[EventRecord] = ()) -> None:
         self.record = record
+        self.limit_bytes = limit_bytes
+        #: Of the events in it, and of those that room was promised to.
+        self.bytes = 0
         self.consumers: list[Consumer] = []
-        #: Publishers that wait for room, the first one first: called with whether there is some now.
-        self.waiting: deque[Callable[[bool], object]] = deque()
+        #: Publishers that wait for room for an event of so many bytes, the first one first: called with whether
+        #: there is some now.
+        self.waiting: deque[tuple[int, Callable[[bool], object]]] = deque()
         #: Room that was promised, to events that are not in it yet.
         self.reserved = 0
         self.is_stalled = False
@@ -188,34 +195,39 @@ class NamedQueue:
 
     # -- in ------------------------------------------------------------------------------------------------
 
-    def reserve(self) -> bool:
-        """Promise room to an event; False where there is none, or others wait for it."""
-        if self.waiting or not self._has_room():
+    def reserve(self, size: int, always: bool = False) -> bool:
+        """Promise room to an event of this size; False where there is none, or others wait for it."""
+        if not always and (self.waiting or not self._has_room(size)):
             return False
         self.reserved += 1
+        self.bytes += size
         return True
 
-    def release(self) -> None:
+    def release(self, size: int) -> None:
         """Take a promise back: the event does not come."""
         self.reserved -= 1
+        self.bytes -= size
         self._let_in()
 
     def put(self, record: EventRecord) -> None:
         """Take an event for which room was reserved."""
         self.reserved -= 1
+        self.bytes -= record.size
         self._add(record)
 
     def give_up(self) -> None:
         """A publisher has waited for too long: nobody waits for this queue until half of it is dealt with."""
         self.is_stalled = True
         waiting, self.waiting = self.waiting, deque()
-        for settle in waiting:
+        for _, settle in waiting:
             settle(False)
 
-    def _has_room(self) -> bool:
-        return len(self._items) + self.reserved < self.record.limit
+    def _has_room(self, size: int) -> bool:
+        count = len(self._items) + self.reserved
+        return not count or (count < self.record.limit and self.bytes + size <= self.limit_bytes)
 
     def _add(self, record: EventRecord) -> None:
+        self.bytes += record.size
         key = (record.publisher, record.folded)
         lane = self._lanes.get(key)
         if lane is None:
@@ -227,9 +239,10 @@ class NamedQueue:
             self._offer(lane)
 
     def _let_in(self) -> None:
-        while self.waiting and self._has_room():
-            self.reserved += 1
-            self.waiting.popleft()(True)
+        while self.waiting and self._has_room(self.waiting[0][0]):
+            size, settle = self.waiting.popleft()
+            self.reserve(size, always=True)
+            settle(True)
         if self.is_stalled and len(self._items) <= self.record.limit // 2:
             self.is_stalled = False
 
@@ -283,6 +296,7 @@ class NamedQueue:
             if item is None:
                 continue
             known.append(sequence)
+            self.bytes -= item.record.size
             lane = item.lane
             if item.consumer is None:
                 lane.waiting.remove(item)

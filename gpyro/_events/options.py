@@ -9,14 +9,15 @@ from gpyro.configuration import Settings
 from gpyro.errors import AccessDeniedError, EventError
 from gpyro.eventrecords import QueueRecord
 
-__all__ = ["Options", "check_name", "check_owner"]
+__all__ = ["QUEUE_FACTOR", "Options", "check_name", "check_owner"]
 
 #: Longest name of a queue, and longest label of a subscriber, which is cut there.
 MAX_NAME_LENGTH, MAX_LABEL_LENGTH = 255, 100
-#: Times es_queuesize that a reliable queue holds if nobody says otherwise: it has to last while nobody is there.
+#: Times es_queuesize and es_queue_bytes that a reliable queue holds if nobody says otherwise: it has to last while
+#: nobody is there.
 QUEUE_FACTOR = 10
-#: Largest bound that a subscriber may ask for, as that of es_queuesize, and longest time that a publisher waits.
-MAX_QUEUESIZE, MAX_BLOCK_SECONDS = 10_000_000, 3600.0
+#: Largest bound that a subscriber may ask for, as that of es_queuesize.
+MAX_QUEUESIZE = 10_000_000
 #: When an event that is not acknowledged goes out again, by default, at the earliest and at the latest.
 REDELIVER_SECONDS, MIN_REDELIVER_SECONDS, MAX_REDELIVER_SECONDS = 30.0, 0.5, 86400.0
 
@@ -61,7 +62,8 @@ class Options(NamedTuple):
         return cls(
             _text(given.get("label", "?"))[:MAX_LABEL_LENGTH],
             policy,
-            _number("block_seconds", given.get("block_seconds", seconds), 0, MAX_BLOCK_SECONDS),
+            # Publishers wait for no subscriber longer than the server's own setting says.
+            _number("block_seconds", given.get("block_seconds", seconds), 0, seconds),
             int(_number("queuesize", given.get("queuesize", size), 1, MAX_QUEUESIZE, whole=True)),
             queue,
             _number(
@@ -126,5 +128,6 @@ def _text(value: Any) -> str:
 def _number(name: str, value: Any, low: float, high: float, whole: bool = False) -> float:
     kinds = (int,) if whole else (int, float)
     if not isinstance(value, kinds) or isinstance(value, bool) or not low <= value <= high:
-        raise EventError(f"{name}={value!r}; it is a {'whole ' if whole else ''}number from {low:g} to {high:g}")
+        kind = "whole number" if whole else "number"
+        raise EventError(f"{name}={value!r}; it is a {kind} from {low:g} to {high:g} at this event server")
     return float(value)

@@ -15,7 +15,7 @@ from gpyro._events.distributor import Distributor
 from gpyro._events.event import pack_message
 from gpyro._events.mailbox import Mailbox
 from gpyro._events.members import Member, Members
-from gpyro._events.namedqueue import Consumer, NamedQueue
+from gpyro._events.namedqueue import Consumer
 from gpyro._events.options import check_name, check_owner
 from gpyro._events.reporting import Meter, describe_courier, describe_member, describe_queue, status_of
 from gpyro._events.session import Batch, Session
@@ -63,8 +63,7 @@ class EventService(ObjBase):
         self._meter = Meter()
         self._had_daemon = False
         for record in storage.queues():
-            queue = NamedQueue(record, storage.waiting(record.name))
-            self._distributor.queues[record.name] = queue
+            queue = self._distributor.queues[record.name] = self._members.make_queue(record)
             self._members.select(queue, record.subjects, record.patterns)
 
     def __repr__(self) -> str:
@@ -216,7 +215,7 @@ class EventService(ObjBase):
         """Take in what subscribers have dealt with.
 
         Args:
-            done: of each box its number, and how many entries are done in all; of a reliable queue's the
+            done: numbers of boxes, and how many entries are done in all of each; of a reliable queue's box the
                 sequences that are acknowledged, and those that failed.
         """
         self._note_done(self._members.session(link), done)
@@ -277,12 +276,14 @@ class EventService(ObjBase):
             self._members.select(target, subjects, patterns)
 
     def _note_done(self, session: Session, done: list[list[Any]]) -> None:
-        for number, *what in done:
-            box = session.boxes.get(number)
-            if isinstance(box, Mailbox):
-                box.acknowledge(what[0])
-            elif isinstance(box, Consumer):
-                self._members.note_done_in_queue(box, what[0], what[1])
+        boxes = session.boxes
+        for numbers, *what in done:
+            for number in numbers:
+                box = boxes.get(number)
+                if type(box) is Mailbox:
+                    box.acknowledge(what[0])
+                elif isinstance(box, Consumer):
+                    self._members.note_done_in_queue(box, what[0], what[1])
 
     def _listed(self, after: int) -> list[Member]:
         return [member for member in self._members.members.values() if member.box.number > after]

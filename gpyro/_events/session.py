@@ -43,6 +43,8 @@ class Box(Protocol):
     reader: Any
     #: True while the reader knows that there is something to take.
     is_listed: bool
+    #: The number by which the link of its reader knows it.
+    place: int
 
     def take(self, most: int, most_bytes: int, now: float) -> list[Any]:
         """Return entries to send."""
@@ -69,7 +71,6 @@ class Session:
         #: When it was last known to be there, on the monotonic clock.
         self.seen = time.monotonic()
         self._caller = weakref.ref(caller) if caller is not None else None
-        self._numbers: dict[Any, int] = {}
         self._next_number = 1
         self._ready: deque[Box] = deque()
         self._ended: list[tuple[int, str]] = []
@@ -100,33 +101,31 @@ class Session:
 
     def add(self, box: Box) -> int:
         """Let it be fetched from this box; return the number by which the link knows it."""
-        number = self._numbers.get(box)
-        if number is None:
-            number = self._numbers[box] = self._next_number
+        if self.boxes.get(box.place) is not box:
+            box.place = self._next_number
+            self.boxes[box.place] = box
             self._next_number += 1
-            self.boxes[number] = box
         box.reader = self
         box.is_listed = False
         if box.has_more():
             box.is_listed = True
             self.ready(box)
-        return number
+        return box.place
 
     def remove(self, box: Box) -> None:
         """Fetch from it no more."""
-        number = self._numbers.pop(box, None)
-        if number is not None:
-            del self.boxes[number]
+        if self.boxes.get(box.place) is box:
+            del self.boxes[box.place]
         if box.reader is self:
             box.reader = None
             box.is_listed = False
 
     def end_box(self, box: Box, reason: str) -> None:
         """The server has ended this subscription; the link hears why."""
-        number = self._numbers.get(box)
+        is_mine = self.boxes.get(box.place) is box
         self.remove(box)
-        if number is not None:
-            self._ended.append((number, reason))
+        if is_mine:
+            self._ended.append((box.place, reason))
             self._signal.set()
 
     def ready(self, box: Box) -> None:
@@ -169,45 +168,62 @@ class Session:
         self._signal.set()
 
     def _gather(self, now: float) -> Batch:
-        table: dict[tuple[int, int], int] = {}
-        rows: list[list[Any]] = []
+        rows = _Rows()
+        places_of = rows.places
         groups: dict[tuple[int | None, ...], list[int]] = {}
-        left, bytes_left = MAX_ENTRIES, MAX_BATCH_BYTES
-        ready = self._ready
-        while ready and left > 0 and bytes_left > 0:
+        left = MAX_ENTRIES
+        ready, more = self._ready, list[Box]()
+        while ready and left > 0 and rows.bytes < MAX_BATCH_BYTES:
             box = ready.popleft()
-            number = self._numbers.get(box)
-            if number is None or box.reader is not self:
+            if box.reader is not self:
                 continue
-            entries = box.take(min(left, MAX_ENTRIES_OF_ONE), bytes_left, now)
+            entries = box.take(min(left, MAX_ENTRIES_OF_ONE), MAX_BATCH_BYTES - rows.bytes, now)
             if not entries:
                 continue
             left -= len(entries)
-            before = len(rows)
-            places = tuple([_place_of(entry, table, rows) for entry in entries])
-            bytes_left -= sum([len(row[3]) for row in rows[before:]])
-            groups.setdefault(places, []).append(number)
-            if box.has_more() and not box.is_listed:
+            # An event that others of this link got too is there already; nearly all are.
+            places = tuple([
+                places_of[entry.sequence] if type(entry) is EventRecord and entry.sequence in places_of
+                else rows.add(entry) for entry in entries
+            ])  # fmt: skip
+            numbers = groups.get(places)
+            if numbers is None:
+                groups[places] = [box.place]
+            else:
+                numbers.append(box.place)
+            if not box.is_listed and box.has_more():
+                # Once in a batch: a second part could join a group that stands before the first.
                 box.is_listed = True
-                ready.append(box)
+                more.append(box)
+        ready.extend(more)
         ended, self._ended = self._ended, []
-        return [rows, [[[*places], numbers] for places, numbers in groups.items()], [[*end] for end in ended]]
+        grouped = [[[*places], numbers] for places, numbers in groups.items()]
+        return [rows.rows, grouped, [[*end] for end in ended]]
 
 
-def _place_of(
-    entry: Entry | Delivery, table: dict[tuple[int, int], int], rows: list[list[Any]]
-) -> int | None:
-    """Return where an entry stands in the rows, to which it is added where it is not there yet."""
-    if isinstance(entry, Gap):
-        return None if entry.count is None else -entry.count
-    if isinstance(entry, EventRecord):
-        record, key = entry, (entry.sequence, 0)
-        more: tuple[int, ...] = ()
-    else:
-        record, key = entry.record, (entry.record.sequence, entry.deliveries)
-        more = (entry.deliveries, entry.lane)
-    place = table.get(key)
-    if place is None:
-        place = table[key] = len(rows)
-        rows.append([record.sequence, record.subject, record.time, record.payload, *more])
-    return place
+class _Rows:
+    """The events of one batch."""
+
+    __slots__ = ("bytes", "places", "rows")
+
+    def __init__(self) -> None:
+        self.rows: list[list[Any]] = []
+        #: Sequence, and of a reliable queue's event how often it was sent: where it stands in the rows.
+        self.places: dict[Any, int] = {}
+        self.bytes = 0
+
+    def add(self, entry: Entry | Delivery) -> int | None:
+        """Return the place of an entry, which is added if it is an event."""
+        if isinstance(entry, Gap):
+            return None if entry.count is None else -entry.count
+        if isinstance(entry, EventRecord):
+            record, more, key = entry, [], entry.sequence  # type: EventRecord, list[int], Any
+        else:
+            record, more = entry.record, [entry.deliveries, entry.lane]
+            key = (record.sequence, entry.deliveries)
+        place = self.places.get(key)
+        if place is None:
+            place = self.places[key] = len(self.rows)
+            self.rows.append([record.sequence, record.subject, record.time, record.payload, *more])
+            self.bytes += len(record.payload)
+        return place

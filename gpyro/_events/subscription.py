@@ -137,13 +137,13 @@ class Subscription:
         """
         if self._link is not None:
             raise EventError("somebody listens already; abort() ends that, or make another Subscriber")
-        state = self._state = hub.current_state()
+        self._state = hub.current_state()
         self._over, self._error = False, None
         self._signal = hub.Signal()
         until = None if seconds is None else time.monotonic() + seconds
         link = self._link = Link.of(self.contact)
         try:
-            self.inbox.begin(state, limit)
+            self.inbox.begin(link.crew, limit)
             link.add(self)
             while not self._over:
                 left = MAX_WAIT_SECONDS if until is None else until - time.monotonic()

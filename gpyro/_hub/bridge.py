@@ -154,4 +154,7 @@ def _make_pair() -> tuple[_socket.socket, _socket.socket]:
     ours.setblocking(False)
     theirs.setblocking(False)
     # A full socket object, since Tk and asyncio look at more than fileno().
-    return ours, socket.socket(theirs.family, theirs.type, theirs.proto, theirs.detach())
+    selectable = socket.socket(theirs.family, theirs.type, theirs.proto, theirs.detach())
+    # Of a patched process, it would wait in gevent's way although its descriptor does not block.
+    selectable.setblocking(False)
+    return ours, selectable

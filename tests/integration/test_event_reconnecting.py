@@ -164,8 +164,8 @@ def test_event_server_that_begins_anew_is_found_again_and_the_loss_is_told() -> 
 
 
 def test_publisher_whose_server_dies_gets_an_error_and_none_hangs() -> None:
-    with event_server() as server:
-        publisher, slow = server.publisher(), server.recorder("a", queuesize=1, block_seconds=SECONDS)
+    with event_server(es_block_seconds=SECONDS) as server:
+        publisher, slow = server.publisher(), server.recorder("a", queuesize=1)
         publisher.publish("a", 1)
         job = gevent.spawn(publisher.publish, "a", 2)
         eventually(lambda: server.service.status()["blocked"] == 1)

@@ -16,7 +16,16 @@ import pytest
 
 import gpyro
 from gpyro.naming import NameServerProxy
-from tests.support.programs import SECONDS, Ended, Program, free_port, make_environment, run
+from tests.support.programs import (
+    SECONDS,
+    Ended,
+    Program,
+    complete,
+    free_port,
+    make_environment,
+    run,
+    run_in_shell,
+)
 
 URI = "PYRO://127.0.0.1:1234/abc"
 OTHER = "PYRO://127.0.0.1:1234/def"
@@ -79,12 +88,7 @@ class Server:
         return gpyro.naming.NameServerLocator().getNS("127.0.0.1", self.port)
 
     def shell(self, text: str) -> subprocess.CompletedProcess[str]:
-        """Run a line of bash in which `gpyro` is the command."""
-        command = f'gpyro() {{ "{sys.executable}" -W error -m gpyro "$@"; }}; set -o pipefail; {text}'
-        return subprocess.run(
-            ["bash", "-c", command], env=self.environment, capture_output=True, text=True, timeout=SECONDS,
-            stdin=subprocess.DEVNULL, check=False,
-        )  # fmt: skip
+        return run_in_shell(text, self.environment)
 
 
 @pytest.fixture(scope="module")
@@ -476,17 +480,6 @@ def test_completion_script_is_right_for_its_shell(shared: Server, tmp_path: Path
     if path is not None:
         (tmp_path / "script").write_text(ended.stdout)
         subprocess.run([path, "-n", str(tmp_path / "script")], check=True, timeout=SECONDS)
-
-
-def complete(environment: dict[str, str], line: str) -> list[str]:
-    """Return what bash's completion offers, without the script around it."""
-    environment = {
-        **environment, "_GPYRO_COMPLETE": "bash_complete", "COMP_WORDS": line,
-        "COMP_CWORD": str(len(line.split()) - (not line.endswith(" "))),
-    }  # fmt: skip
-    ended = run(["-m", "gpyro"], environment)
-    assert (ended.status, ended.stderr) == (0, "")
-    return [item.partition(",")[2] for item in ended.stdout.splitlines() if item]
 
 
 def test_commands_and_names_are_completed(shared: Server, ns: NameServerProxy) -> None:

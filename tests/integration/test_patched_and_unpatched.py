@@ -34,3 +34,9 @@ def test_connection_first_used_in_a_greenlet_of_a_patched_process_outlives_it(tm
     ended = run([str(PROGRAMS / "loops_greenlet_locals.py")], make_environment(tmp_path))
     assert (ended.status, ended.stderr) == (0, "")
     assert ended.stdout.splitlines() == ["first 1", "second 2", "connections 1"]
+
+
+def test_daemon_of_a_patched_process_does_not_wait_where_nothing_is_pending(tmp_path: Path) -> None:
+    ended = run([str(PROGRAMS / "loops_patched_idle.py")], make_environment(tmp_path))
+    assert (ended.status, ended.stderr) == (0, "")
+    assert ended.stdout == "ended\n"

@@ -144,3 +144,23 @@ def run(words: list[str], environment: dict[str, str]) -> Ended:
     """Run a program to its end."""
     with Program(words, environment) as program:
         return program.finish()
+
+
+def complete(environment: dict[str, str], line: str) -> list[str]:
+    """Return what bash's completion offers, without the script around it."""
+    environment = {
+        **environment, "_GPYRO_COMPLETE": "bash_complete", "COMP_WORDS": line,
+        "COMP_CWORD": str(len(line.split()) - (not line.endswith(" "))),
+    }  # fmt: skip
+    ended = run(["-m", "gpyro"], environment)
+    assert (ended.status, ended.stderr) == (0, "")
+    return [item.partition(",")[2] for item in ended.stdout.splitlines() if item]
+
+
+def run_in_shell(text: str, environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    """Run a line of bash in which `gpyro` is the command."""
+    command = f'gpyro() {{ "{sys.executable}" -W error -m gpyro "$@"; }}; set -o pipefail; {text}'
+    return subprocess.run(
+        ["bash", "-c", command], env=environment, capture_output=True, text=True, timeout=SECONDS,
+        stdin=subprocess.DEVNULL, check=False,
+    )  # fmt: skip
