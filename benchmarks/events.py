@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import os
 import sys
 import tempfile
@@ -23,8 +22,6 @@ from gpyro._events.distributor import Distributor
 from gpyro._events.mailbox import DROP_NEW, Mailbox
 from gpyro._events.subjects import SubjectIndex
 from gpyro.storage.eventmemory import EventMemory
-
-HAS_FILE = importlib.util.find_spec("gpyro.storage.eventsqlite") is not None
 #: Subscribers, and the links to the server that they share.
 SUBSCRIBERS, LINKS = 1000, 10
 #: Goals.
@@ -224,27 +221,34 @@ def run_rate(size: Size, processes: int) -> Report:
     """How many calls of `publish` in a second."""
     report = Report("rate", "publish calls in a second, one publisher's process")
     rates(report, "history in memory", size, "", queue=False)
-    if HAS_FILE:
-        rates(report, "history on disk", size, "events.sqlite", queue=False)
-        rates(report, "a reliable queue on disk, one subscriber", size, "events.sqlite", queue=True)
+    rates(report, "history on disk", size, "events.sqlite", queue=False)
+    rates(report, "a reliable queue on disk, one subscriber", size, "events.sqlite", queue=True)
     return report
 
 
 def rates(report: Report, name: str, size: Size, file: str, queue: bool) -> None:
-    with tempfile.TemporaryDirectory() as folder, Stage("event server") as stage:
+    stage = Stage("event server")
+    with tempfile.TemporaryDirectory() as folder:
         if file:
             stage.options = {"path": os.path.join(folder, file)}
-        if queue:
-            options = {"queue": "bench"}
-            stage.actor("subscribers", kind="counting", threads=1, each=1, subject="Bench.rate", options=options)
-        publisher = stage.actor("publishers")
-        for greenlets in (1, CALLERS):
-            ask(publisher, "rate", greenlets=greenlets, seconds=size.seconds / LEAD_IN)
-            cpu = stage.status()["cpu"]
-            found = ask(publisher, "rate", greenlets=greenlets, seconds=size.seconds)
-            cpu = stage.status()["cpu"] - cpu
-            report.tell(f"{name}: {greenlets} at a time", f"{found['rate']:,.0f}/s")
-            report.tell("  server's CPU for each", f"{1e6 * cpu / found['rate'] / size.seconds:.0f} us")
+        with stage:
+            measure_rates(report, name, size, stage, queue)
+
+
+def measure_rates(report: Report, name: str, size: Size, stage: Stage, queue: bool) -> None:
+    kept_in = "memory" if stage.status()["storage"] == "memory" else "a file"
+    report.exactly(f"{name}: kept in", kept_in, "a file" if stage.options else "memory")
+    if queue:
+        options = {"queue": "bench"}
+        stage.actor("subscribers", kind="counting", threads=1, each=1, subject="Bench.rate", options=options)
+    publisher = stage.actor("publishers")
+    for greenlets in (1, CALLERS):
+        ask(publisher, "rate", greenlets=greenlets, seconds=size.seconds / LEAD_IN)
+        cpu = stage.status()["cpu"]
+        found = ask(publisher, "rate", greenlets=greenlets, seconds=size.seconds)
+        cpu = stage.status()["cpu"] - cpu
+        report.tell(f"{name}: {greenlets} at a time", f"{found['rate']:,.0f}/s")
+        report.tell("  server's CPU for each", f"{1e6 * cpu / found['rate'] / size.seconds:.0f} us")
 
 
 # -- latency -------------------------------------------------------------------------------------------------

@@ -24,6 +24,7 @@ from benchmarks.reliability.server import resident_kib
 from benchmarks.stats import percentile_of_counts
 from gpyro.errors import EventError, EventQueueFullError, PyroError
 from gpyro.eventserver import EVENTSERVER_NAME, Event, EventService, Publisher, Subscriber
+from gpyro.storage.eventsqlite import EventSqlite
 
 __all__ = ["EventServer", "Publishers", "Subscribers", "tell_latency"]
 
@@ -50,7 +51,8 @@ class EventServer:
     def __init__(self, settings: dict[str, Any], port: int = 0, path: str = "") -> None:
         logging.disable(logging.CRITICAL)
         config = gpyro.config.snapshot(**settings)
-        storage = _open_storage(path, config) if path else None
+        bounds = {"max_events": config.es_history, "max_bytes": config.es_history_bytes}
+        storage = EventSqlite(path, **bounds) if path else None
         self._service = EventService(storage, config)
         self._daemon = gpyro.Daemon("PYRO", host="127.0.0.1", port=port, norange=True, config=config)
         self._daemon.connect(self._service, EVENTSERVER_NAME)
@@ -74,12 +76,6 @@ class EventServer:
     def queues(self) -> dict[str, Any]:
         """Return what is known of each reliable queue."""
         return {"queues": self._service.queues()}
-
-
-def _open_storage(path: str, config: Any) -> Any:
-    from gpyro.storage.eventsqlite import EventSqlite
-
-    return EventSqlite(path, max_events=config.es_history, max_bytes=config.es_history_bytes)
 
 
 # -- subscribers ---------------------------------------------------------------------------------------------
