@@ -22,6 +22,7 @@ from gpyro._events.distributor import Distributor
 from gpyro._events.mailbox import DROP_NEW, Mailbox
 from gpyro._events.subjects import SubjectIndex
 from gpyro.storage.eventmemory import EventMemory
+
 #: Subscribers, and the links to the server that they share.
 SUBSCRIBERS, LINKS = 1000, 10
 #: Goals.

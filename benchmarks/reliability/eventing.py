@@ -205,16 +205,23 @@ class Subscribers:
             Working.descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
         self.all: list[Any] = []
         self._listening: list[Any] = []
+        self._failed: list[Exception] = []
         self._threads = [
             threading.Thread(target=self._run, args=(start + each * number, each), daemon=True)
             for number in range(threads)
         ]
         for thread in self._threads:
             thread.start()
-        _wait(lambda: len(self._listening) == threads * each, "all listen")
+        _wait(lambda: bool(self._failed) or len(self._listening) == threads * each, "all listen")
+        if self._failed:
+            raise self._failed[0]
 
     def _run(self, start: int, each: int) -> None:
-        some = [self._subscribe(number) for number in range(start, start + each)]
+        try:
+            some = [self._subscribe(number) for number in range(start, start + each)]
+        except Exception as exc:
+            self._failed.append(exc)
+            return
         self.all += some
         jobs = [gevent.spawn(self._listen, one) for one in some]
         gevent.joinall(jobs)

@@ -23,7 +23,9 @@ SINGLE, ALL = 90, 10
 EVENTS = {False: 100_000, True: 1_000_000}
 #: So few that publishers wait for them now and then, as some of them nap.
 QUEUE = 100
-OPTIONS = {"policy": "block", "queuesize": QUEUE, "block_seconds": 60.0}
+OPTIONS = {"policy": "block", "queuesize": QUEUE}
+#: Publishers wait as long as it takes.
+BLOCK_SECONDS = 60.0
 NAP_EVERY, NAP_SECONDS = 500, 0.05
 #: Of the run with reliable queues: seconds of load, and between two kills.
 LOAD_SECONDS = {False: 30.0, True: 300.0}
@@ -63,7 +65,7 @@ def run_exactly(full: bool) -> Report:
 def publish_all(count: int, single: int, everything: int) -> dict[str, Any]:
     """Publish so many events, to subscribers of one subject in ten each, and of all; returns what is wrong."""
     each = count // PUBLISHERS
-    with Stage("event server") as stage:
+    with Stage("event server", es_block_seconds=BLOCK_SECONDS) as stage:
         kinds = {"kind": "checking", "options": OPTIONS, "nap_every": NAP_EVERY, "nap_seconds": NAP_SECONDS}
         subscribers = [
             stage.actor("subscribers", threads=3, each=single // 3, subject="Bench.{group}", serial=True, **kinds),
