@@ -51,3 +51,17 @@ def paired_ratio(samples: Sequence[float], base: Sequence[float]) -> float | Non
     """
     ratios = [sample / other for sample, other in zip(samples, base, strict=False) if other]
     return median(ratios) if ratios else None
+
+
+def percentile_of_counts(counts: Sequence[tuple[float, int]], fraction: float) -> float:
+    """As `percentile`, of values that are given with how often each came; between no two of them.
+
+    Raises:
+        ValueError: there are none.
+    """
+    left = fraction * (sum(count for _, count in counts) - 1)
+    for value, count in sorted(counts):
+        left -= count
+        if left < 0:
+            return value
+    raise ValueError("no samples")

@@ -10,6 +10,11 @@ Rooms, each importing only from those above it:
     churn       R5: callers that come and go
     guessing    R23: logins that fail
     bombs       R24: messages that mean to cost more than they look
+    lanes       what a subscriber got of each publisher and subject, beside what it should have got (pure)
+    eventing    events: a server, subscribers, publishers
+    frozen      R19: a subscriber that is frozen
+    exactly     R20: each event once and in order; with reliable queues at least once, whoever is killed
+    stage       the processes of one attack, and how they are asked
     role        the process at the other end: `python -m benchmarks.reliability.role`
     runs        one function for each figure: starts the processes, makes the table
 

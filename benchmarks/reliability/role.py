@@ -26,6 +26,9 @@ ROLES = {
     "churn": ("churn", "Churn"),
     "guessing": ("guessing", "Guessing"),
     "bombs": ("bombs", "Bombs"),
+    "event server": ("eventing", "EventServer"),
+    "subscribers": ("eventing", "Subscribers"),
+    "publishers": ("eventing", "Publishers"),
 }
 
 

@@ -2,84 +2,24 @@
 
 from __future__ import annotations
 
-import json
 import sys
 import tempfile
 from collections.abc import Callable
-from contextlib import ExitStack
 from pathlib import Path
-from time import monotonic, sleep
+from time import sleep
 from typing import Any
 
 from benchmarks.processes import WorkerProcess
+from benchmarks.reliability.exactly import run_exactly
+from benchmarks.reliability.frozen import run_frozen
 from benchmarks.reliability.leases import run_leases
 from benchmarks.reliability.pairs import run_pairs
 from benchmarks.reliability.report import Report
+from benchmarks.reliability.stage import RECOVERY_SECONDS, START_SECONDS, Stage, ask, begin
 
 __all__ = ["RUNS"]
 
-#: A full run of the largest attack.
-SECONDS = 1800.0
-START_SECONDS = 30.0
-#: Seconds in which counts have to be back where they were.
-RECOVERY_SECONDS = 15.0
 MIB = 1024
-
-
-class Stage:
-    """The processes of one attack; leaving the block ends them."""
-
-    def __init__(self, **settings: Any) -> None:
-        self._stack = ExitStack()
-        self._settings = settings
-        self.certificates: dict[str, str] = {}
-        self.uris: list[str] = []
-        self.server: Any = None
-
-    def __enter__(self) -> Stage:
-        self.server, hello = self._start("server", settings=self._settings, **self.certificates)
-        self.uris = hello["uris"]
-        return self
-
-    def __exit__(self, *exc_info: object) -> None:
-        self._stack.close()
-
-    def actor(self, role: str, **options: Any) -> WorkerProcess:
-        """Start another process."""
-        return self._start(role, uris=self.uris, **options)[0]
-
-    def _start(self, role: str, **options: Any) -> tuple[WorkerProcess, dict[str, Any]]:
-        process = self._stack.enter_context(
-            WorkerProcess(role, json.dumps(options), module="benchmarks.reliability.role")
-        )
-        return process, process.read(START_SECONDS)
-
-    def status(self, **options: Any) -> dict[str, Any]:
-        """Ask the server how it is."""
-        return self.server.request({"do": "status", **options}, START_SECONDS)  # type: ignore[no-any-return]
-
-    def settled(self, before: dict[str, Any], names: tuple[str, ...]) -> tuple[dict[str, Any], float]:
-        """Wait until the counts are back; returns the last status and how long that took."""
-        begun = monotonic()
-        while True:
-            now = self.status()
-            took = monotonic() - begun
-            if all(now[name] <= before[name] for name in names) or took > RECOVERY_SECONDS:
-                return now, took
-            sleep(0.25)
-
-
-def ask(process: WorkerProcess, method: str, **arguments: Any) -> dict[str, Any]:
-    """Let a process do something and wait for what comes of it."""
-    return process.request({"do": method, **arguments}, SECONDS)
-
-
-def begin(process: WorkerProcess, method: str, **arguments: Any) -> Callable[[], dict[str, Any]]:
-    """Let a process do something meanwhile; call the result to wait for what comes of it."""
-    assert process._process.stdin is not None
-    process._process.stdin.write(json.dumps({"do": method, **arguments}).encode() + b"\n")
-    process._process.stdin.flush()
-    return lambda: process.read(SECONDS)
 
 
 def tell_callers(report: Report, figures: dict[str, Any], kind: str, name: str, p99: float | None) -> None:
@@ -215,7 +155,7 @@ def run_tls_churn(folder: str, count: int) -> Report:
     authority = Authority(Path(folder))
     made = authority.make("localhost", "localhost", "127.0.0.1")
     stage = Stage()
-    stage.certificates = {"certificate": str(made.both), "ca": str(authority.pem)}
+    stage.options = {"certificate": str(made.both), "ca": str(authority.pem)}
     with stage:
         attackers = [stage.actor("churn", ca=str(authority.pem))]
         churn(attackers, 500, tls=True)
@@ -300,6 +240,8 @@ RUNS: dict[str, Callable[[bool], Report]] = {
     "R5": run_churn,
     "R14": run_pairs,
     "R15": run_leases,
+    "R19": run_frozen,
+    "R20": run_exactly,
     "R23": run_guessing,
     "R24": run_bombs,
 }

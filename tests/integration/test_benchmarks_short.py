@@ -57,6 +57,27 @@ def test_benchmark_of_the_name_server_prints_its_figures() -> None:
     assert len(re.findall(r"(?:pass|MISS)$", done.stdout, flags=re.MULTILINE)) == 5
 
 
+@pytest.mark.slow
+def test_benchmark_of_the_event_server_prints_its_figures() -> None:
+    words = [sys.executable, "-m", "benchmarks.events", "--short", "--processes", "2"]
+    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=TIMEOUT_SECONDS)
+
+    assert re.search(r"\d figures missed\n$", done.stdout), done.stdout + done.stderr
+    titles = re.findall(r"^## ([\w-]+): ", done.stdout, flags=re.MULTILINE)
+    assert titles == ["fan-out", "growth", "rate", "latency"]
+    # Of so few events the times say nothing, so their figures may be missed; counts have to hold.
+    missed = re.findall(r"^.* MISS$", done.stdout, flags=re.MULTILINE)
+    assert [line for line in missed if "=" not in line] == [], done.stdout
+
+
+def test_unknown_measurement_of_events_is_refused_with_those_that_there_are() -> None:
+    words = [sys.executable, "-m", "benchmarks.events", "--only", "speed"]
+    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=TIMEOUT_SECONDS)
+
+    assert done.returncode == 2
+    assert "no measurement is called 'speed'; there are fan-out, growth, rate, latency" in done.stderr
+
+
 def test_unknown_work_is_refused_with_the_names_that_there_are() -> None:
     done = run_benchmarks("--only", "speed")
 
