@@ -9,6 +9,7 @@ from typing import Any
 
 from gpyro._events.event import Event, pack_message
 from gpyro._events.finding import Contact, find_event_server
+from gpyro._events.mailbox import POLICIES
 from gpyro._events.subscription import Subscription
 from gpyro.errors import EventError
 from gpyro.uri import PyroURI
@@ -95,6 +96,8 @@ class Subscriber:
         queuesize: int | None = None, block_seconds: float | None = None, history: int = 0,
         queue: str | None = None, redeliver_seconds: float | None = None,
     ) -> None:  # fmt: skip
+        if policy is not None and policy not in POLICIES:
+            raise EventError(f"policy {policy!r} is not one of {', '.join(POLICIES)}")
         if history and queue is not None:
             raise EventError(f"history={history} with queue={queue!r}; a queue keeps events from when it was made")
         options = {

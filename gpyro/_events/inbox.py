@@ -171,6 +171,8 @@ class Inbox:
                 else:
                     self._acknowledged.append(row[0])
                 self._note()
+                if self._crew is None:
+                    behind.clear()  # Others get them.
         finally:
             del self._lanes[lane]
         return outcome is not _THROWN

@@ -102,11 +102,11 @@ class Link:
 
     def remove(self, member: Subscription) -> None:
         """Fetch for it no more."""
+        if member in self._dirty:
+            self._flush()
         number = self._members.pop(member, None)
         if number is not None:
             self._by_number.pop(number, None)
-            if member in self._dirty:
-                self._flush()
             self._tell("detach", self._token, member.token)
         self._dirty.pop(member, None)
         if not self._members:
@@ -208,7 +208,8 @@ class Link:
         for member in some:
             if member.token is None:
                 member.reopen(self._es)
-        numbers = self._es.attach(token, [[member.token, member.inbox.received] for member in some])
+        boxes = [[member.token, member.inbox.received, member.inbox.limit] for member in some]
+        numbers = self._es.attach(token, boxes)
         if token != self._token:
             return
         for member, number in zip(some, numbers, strict=True):

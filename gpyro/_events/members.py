@@ -279,6 +279,10 @@ class Members:
         # From here on nobody else runs, so nothing comes twice and nothing is left out.
         missed = storage.oldest > after + 1
         found = [record for record in storage.history(after) if probe.matches(0, record.subject)]
+        if most is not None:
+            # What it was subscribed to before it has had.
+            index = self.distributor.index
+            found = [record for record in found if not index.matches(mailbox, record.subject)]
         self.select(mailbox, subjects, patterns)
         kept = found[-min(mailbox.limit if most is None else most, mailbox.limit) :]
         if most is None and missed:
@@ -294,12 +298,12 @@ class Members:
     def note_done_in_queue(self, consumer: Consumer, done: Iterable[int], failed: Sequence[int]) -> None:
         """A subscriber has dealt with these events, and has failed at those."""
         queue, storage = consumer.queue, self.distributor.storage
+        now = time.monotonic()
         queue.hear(consumer)
-        known = queue.acknowledge(done)
+        known = queue.acknowledge(done, now)
         if known:
             storage.acknowledge(queue.record.name, known)
         if failed:
-            now = time.monotonic()
             queue.fail(consumer, failed, now)
             due = queue.next_look()
             if due is not None and self._state is not None:
@@ -343,8 +347,11 @@ class Members:
         session.note_caller(current_call.caller)
         return session
 
-    def attach(self, session: Session, member: Member, received: int) -> int:
+    def attach(self, session: Session, member: Member, received: int, limit: int) -> int:
         """Let a link fetch from a box; what was sent and is not among the `received` entries goes out again.
+
+        Args:
+            limit: how many events its subscriber handles at a time.
 
         Raises:
             EventError: the link has too many boxes.
@@ -358,6 +365,7 @@ class Members:
             member.box.rewind(received)
         else:
             member.box.queue.release_all(member.box)
+            member.box.limit = max(limit, 1)
         return session.add(member.box)
 
     def detach(self, session: Session, member: Member) -> None:

@@ -5,8 +5,9 @@ Several consumers may share a queue; each event goes to one of them. Events of o
 whoever does it.
 
     waiting      in its lane, to be sent
-    out          sent, unacknowledged until its time; with the first of a lane that is not acknowledged in time, or
-                 that failed, all that is out of that lane waits again, in order
+    out          sent, unacknowledged until its time, which begins when its consumer has come to it; with the first
+                 of a lane that is not acknowledged in time, or that failed, all that is out of that lane waits
+                 again, in order
     acknowledged forgotten
 
 At least once: who was sent an event and is gone may have dealt with it. Pure: times are arguments, seconds of a
@@ -16,6 +17,7 @@ clock that never jumps; waiting, and making it last, is the service's.
 from __future__ import annotations
 
 import heapq
+import math
 from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple, Protocol
@@ -48,14 +50,16 @@ class Delivery(NamedTuple):
 
 
 class _Item:
-    __slots__ = ("consumer", "deadline", "deliveries", "lane", "record")
+    __slots__ = ("consumer", "deadline", "deliveries", "has_begun", "lane", "record")
 
     def __init__(self, record: EventRecord, lane: _Lane) -> None:
         self.record = record
         self.lane = lane
         self.deliveries = 0
         self.consumer: Consumer | None = None
-        self.deadline = 0.0
+        #: Whether its consumer has come to it, as far as that can be known; then it has a deadline.
+        self.has_begun = False
+        self.deadline = math.inf
 
 
 class _Lane:
@@ -90,8 +94,8 @@ class Consumer:
     """One subscriber's part of a queue."""
 
     __slots__ = (
-        "delivered", "failed", "is_late", "is_listed", "label", "lanes", "number", "out", "place", "queue",
-        "reader", "turn",
+        "begun", "delivered", "failed", "is_late", "is_listed", "label", "lanes", "limit", "number", "out",
+        "place", "queue", "reader", "sent_ahead", "turn",
     )  # fmt: skip
 
     def __init__(self, queue: NamedQueue, number: int, label: str) -> None:
@@ -104,6 +108,10 @@ class Consumer:
         self.place = 0
         #: What is out, in the order in which it was sent.
         self.out: dict[int, _Item] = {}
+        #: How many events it handles at a time, how many of those out it has come to, and the others, in order.
+        self.limit = 1
+        self.begun = 0
+        self.sent_ahead: deque[_Item] = deque()
         #: Lanes that it holds in which something waits.
         self.lanes: _Heap = []
         #: True once it has let an event's time pass, until it is heard of: it has its hands full, or hangs.
@@ -271,8 +279,10 @@ class NamedQueue:
     def release_all(self, consumer: Consumer) -> None:
         """A consumer's connection is gone: what is out there waits again, also for itself."""
         consumer.is_late = False
-        held = [lane for lane in self._lanes.values() if lane.holder is consumer]
-        for lane in held:
+        self._let_go(consumer)
+
+    def _let_go(self, consumer: Consumer) -> None:
+        for lane in dict.fromkeys(item.lane for item in consumer.out.values()):
             self._release(lane)
             lane.holder = None
             self._offer(lane)
@@ -285,7 +295,7 @@ class NamedQueue:
             consumer.is_late = False
             consumer.announce()
 
-    def acknowledge(self, sequences: Iterable[int]) -> list[int]:
+    def acknowledge(self, sequences: Iterable[int], now: float) -> list[int]:
         """Forget events that were dealt with; return those of them that were still known.
 
         Also those that meanwhile wait again: who acknowledges late has done the work all the same.
@@ -303,7 +313,8 @@ class NamedQueue:
                 self._settle(lane, None)
             else:
                 holder = item.consumer
-                del holder.out[sequence]
+                self._take_back(item, holder)
+                self._begin(holder, now)
                 holder.delivered += 1
                 lane.out -= 1
                 self._settle(lane, holder)
@@ -321,6 +332,7 @@ class NamedQueue:
             consumer.failed += 1
             delay = min(FIRST_DELAY_SECONDS * 2 ** min(item.deliveries - 1, 20), self.record.redeliver_seconds)
             self._release(item.lane)
+            self._begin(consumer, now)
             item.lane.holder, item.lane.is_delayed = None, True
             heapq.heappush(self._delayed, (now + delay, item.lane.number, item.lane))
             consumer.announce()
@@ -331,17 +343,10 @@ class NamedQueue:
         To be called about once a second, more often if delays shall be kept more exactly.
         """
         for consumer in self.consumers:
-            late = []
-            for item in consumer.out.values():
-                if item.deadline > now:
-                    break
-                late.append(item.lane)
-            for lane in late:
+            if consumer.begun and min(item.deadline for item in consumer.out.values()) <= now:
+                # It hangs, or has more than it can do: others get all that it has.
                 consumer.is_late = True
-                if lane.holder is consumer:
-                    self._release(lane)
-                    lane.holder = None
-                    self._offer(lane)
+                self._let_go(consumer)
         while self._delayed and self._delayed[0][0] <= now:
             lane = heapq.heappop(self._delayed)[2]
             lane.is_delayed = False
@@ -361,13 +366,30 @@ class NamedQueue:
         lane.out += 1
         item.consumer = consumer
         item.deliveries += 1
-        item.deadline = now + self.record.redeliver_seconds
         consumer.out[item.record.sequence] = item
+        consumer.sent_ahead.append(item)
+        self._begin(consumer, now)
         self._sent += 1
         consumer.turn = self._sent
         if lane.waiting:
             self._push(consumer.lanes, lane)
         return Delivery(item.record, item.deliveries, lane.number)
+
+    def _begin(self, consumer: Consumer, now: float) -> None:
+        """Let the time of those events begin that a consumer has come to; it takes them in order."""
+        ahead = consumer.sent_ahead
+        while ahead and consumer.begun < consumer.limit:
+            item = ahead.popleft()
+            if item.consumer is consumer and not item.has_begun:
+                item.has_begun, item.deadline = True, now + self.record.redeliver_seconds
+                consumer.begun += 1
+
+    @staticmethod
+    def _take_back(item: _Item, holder: Consumer) -> None:
+        del holder.out[item.record.sequence]
+        if item.has_begun:
+            item.has_begun, item.deadline = False, math.inf
+            holder.begun -= 1
 
     def _release(self, lane: _Lane) -> None:
         """Let what is out of a lane wait again, in order."""
@@ -376,7 +398,7 @@ class NamedQueue:
             return
         items = [item for item in holder.out.values() if item.lane is lane]
         for item in reversed(items):
-            del holder.out[item.record.sequence]
+            self._take_back(item, holder)
             item.consumer = None
             lane.waiting.appendleft(item)
         self.redelivered += len(items)

@@ -174,20 +174,21 @@ class EventService(ObjBase):
         return self._members.open_session()
 
     def attach(self, link: str, boxes: list[list[Any]]) -> list[int | None]:
-        """Let a link fetch from boxes: of each its token, and how many entries of it have arrived.
+        """Let a link fetch from boxes: of each its token, how many entries of it have arrived, and how many events
+        its subscriber handles at a time.
 
         Returns:
             The number by which the link knows each, None where the server does not know it (any more).
         """
         session = self._members.session(link)
         numbers: list[int | None] = []
-        for token, received in boxes:
+        for token, received, limit in boxes:
             try:
                 member = self._members.find(token)
             except EventError:
                 numbers.append(None)
             else:
-                numbers.append(self._members.attach(session, member, received))
+                numbers.append(self._members.attach(session, member, received, limit))
         return numbers
 
     def detach(self, link: str, box: str) -> None:

@@ -163,7 +163,13 @@ class Subscription:
         self._over = True
         state = self._state
         if state is not None:
-            hub.run_soon_or_now(state, self._signal.set)
+            hub.run_soon_or_now(state, self._stop)
+
+    def _stop(self) -> None:
+        """Begin with no more events; in the hub's thread."""
+        if self._over:
+            self.inbox.end()
+            self._signal.set()
 
     def end_with(self, error: BaseException) -> None:
         """End `listen`, which raises this."""

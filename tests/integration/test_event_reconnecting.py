@@ -140,6 +140,19 @@ def _has_listener(service: EventService) -> bool:
     return [entry["state"] for entry in service.subscribers()] == ["listening"]
 
 
+def test_history_does_not_repeat_what_another_subscription_had() -> None:
+    with event_server() as server:
+        for number in range(4):
+            server.service.publish("y", number)
+        late = server.recorder("y", history=2)
+        late.subscribe("Y")
+        late.subscribeMatch("y")
+        with listening(late):
+            server.service.publish("y", 4)
+            late.wait_for(3)
+        assert late.messages == [2, 3, 4]
+
+
 def test_event_server_that_begins_anew_is_found_again_and_the_loss_is_told() -> None:
     port = free_port()
     uri = f"PYRO://127.0.0.1:{port}/eventserver"

@@ -336,6 +336,26 @@ def test_abort_ends_listen_at_once_from_a_handler_and_from_another_thread() -> N
         job.get(timeout=SECONDS)
 
 
+@pytest.mark.parametrize("options", [{}, {"queue": "jobs"}])
+def test_no_handler_is_begun_after_abort_and_the_rest_comes_at_the_next_listen(options: dict[str, Any]) -> None:
+    with event_server() as server:
+
+        class OneByOne(Recorder):
+            def event(self, event: Event) -> None:
+                super().event(event)
+                self.abort()
+
+        subscriber = OneByOne(server.uri, **options)
+        subscriber.setThreading(0)
+        subscriber.subscribe("a")
+        for number in range(3):
+            server.service.publish("a", number)
+        for count in (1, 2, 3):
+            subscriber.listen(SECONDS)
+            assert subscriber.messages == list(range(count))
+        assert [event.sequence for event in subscriber.events] == [1, 2, 3]
+
+
 def test_what_comes_while_nobody_listens_is_there_at_the_next_listen() -> None:
     with event_server() as server:
         recorder = server.recorder("a")

@@ -37,6 +37,7 @@ def make(limit: int = 1000, *kept: EventRecord, limit_bytes: int = 10**9) -> Nam
 def join(queue: NamedQueue) -> Consumer:
     consumer = queue.join(len(queue.consumers) + 1, "worker")
     consumer.reader = Ear()
+    consumer.limit = 100
     return consumer
 
 
@@ -55,7 +56,7 @@ def test_one_consumer_gets_events_in_the_order_of_their_sequences() -> None:
     worker = join(queue)
     put(queue, record(1), record(2, "b"), record(3), record(4, "c"), record(5, "b"))
     assert take(worker) == [1, 2, 3, 4, 5]
-    assert queue.acknowledge([1, 2, 3, 99]) == [1, 2, 3]
+    assert queue.acknowledge([1, 2, 3, 99], 0.0) == [1, 2, 3]
     assert len(queue) == queue.unacknowledged == 2
 
 
@@ -65,7 +66,7 @@ def test_lane_is_one_consumers_alone_while_something_of_it_is_out() -> None:
     put(queue, record(1), record(2), record(3, "b"))
     assert take(one, most=1) == [1]
     assert take(other) == [3]
-    queue.acknowledge([1])
+    queue.acknowledge([1], 0.0)
     assert take(other) == [2]
 
 
@@ -82,7 +83,7 @@ def test_what_is_not_acknowledged_in_time_goes_out_again_in_order_and_to_another
     one, other = join(queue), join(queue)
     put(queue, record(1), record(2), record(3))
     assert take(one, 0.0) == [1, 2, 3]
-    queue.acknowledge([2])
+    queue.acknowledge([2], 0.0)
     queue.look(REDELIVER - 1)
     assert take(other, REDELIVER - 1) == []
     queue.look(REDELIVER + 1)
@@ -92,7 +93,7 @@ def test_what_is_not_acknowledged_in_time_goes_out_again_in_order_and_to_another
     assert queue.redelivered == 2
     # A late acknowledgement counts all the same.
     queue.hear(one)
-    assert queue.acknowledge([1]) == [1]
+    assert queue.acknowledge([1], 0.0) == [1]
     assert queue.unacknowledged == 1
 
 
@@ -115,7 +116,7 @@ def test_failed_event_waits_longer_each_time_and_holds_its_lane_up() -> None:
         now = due
     assert waits == pytest.approx([0.25, 0.5, 1.0, 2.0])
     assert worker.failed == 4
-    assert queue.acknowledge([3]) == [3]
+    assert queue.acknowledge([3], 0.0) == [3]
 
 
 def test_failed_event_waits_also_where_it_was_the_only_one_taken() -> None:
@@ -151,13 +152,30 @@ def test_events_are_shared_out_to_whoever_has_fewest() -> None:
     assert [len(worker.out) for worker in workers] == [2, 2, 2]
 
 
+def test_time_of_an_event_begins_when_its_consumer_has_come_to_it() -> None:
+    queue = make()
+    slow, other = join(queue), join(queue)
+    slow.limit = 1
+    put(queue, *(record(sequence, f"subject {sequence}") for sequence in range(1, 6)))
+    assert take(slow, 0.0) == [1, 2, 3, 4, 5]
+    for sequence in (1, 2, 3):
+        now = sequence * (REDELIVER - 1)
+        queue.look(now)
+        assert take(other, now) == []
+        assert queue.acknowledge([sequence], now) == [sequence]
+    queue.look(now + REDELIVER)
+    # It hangs, so what was sent ahead goes to others too.
+    assert take(other, now + REDELIVER) == [4, 5]
+    assert len(slow.out) == slow.begun == 0
+
+
 def test_consumer_has_a_window() -> None:
     queue = make()
     worker = join(queue)
     put(queue, *(record(sequence) for sequence in range(1, WINDOW + 11)))
     assert len(take(worker)) == WINDOW
     assert not worker.has_more()
-    queue.acknowledge([1, 2, 3])
+    queue.acknowledge([1, 2, 3], 0.0)
     assert take(worker) == [WINDOW + 1, WINDOW + 2, WINDOW + 3]
 
 
@@ -174,7 +192,7 @@ def test_room_is_promised_in_order_and_taken_back() -> None:
     assert queue.is_stalled
     queue.release(size)
     queue.put(record(1))
-    queue.acknowledge([1])
+    queue.acknowledge([1], 0.0)
     assert not queue.is_stalled and queue.reserved == queue.bytes == 0
 
 
@@ -183,10 +201,10 @@ def test_bytes_bound_a_queue_too_and_one_event_always_has_room() -> None:
     queue = make(limit_bytes=2 * size)
     put(queue, record(1), record(2))
     assert not queue.reserve(size)
-    queue.acknowledge([1])
+    queue.acknowledge([1], 0.0)
     assert queue.reserve(size)
     queue.release(size)
-    queue.acknowledge([2])
+    queue.acknowledge([2], 0.0)
     assert queue.reserve(100 * size)
 
 
@@ -242,7 +260,7 @@ class Model(RuleBasedStateMachine):
         worker = data.draw(st.sampled_from([worker for worker, hand in self.hands.items() if hand]))
         sequence, _ = self.hands[worker].pop(0)
         self.queue.hear(worker)
-        self.queue.acknowledge([sequence])
+        self.queue.acknowledge([sequence], 0.0)
         self.acknowledged.add(sequence)
 
     @precondition(lambda self: any(self.hands.values()))
@@ -292,7 +310,7 @@ class Model(RuleBasedStateMachine):
         healthy, got = join(self.queue), []
         while taken := take(healthy, self.now):
             got += taken
-            self.queue.acknowledge(taken)
+            self.queue.acknowledge(taken, 0.0)
         assert sorted(got) == sorted(set(range(1, self.sequence + 1)) - self.acknowledged)
         assert len(self.queue) == 0 and not self.queue._lanes
 
