@@ -67,6 +67,8 @@ class Link:
         self._dirty: dict[Subscription, None] = {}
         #: For whom `attach` is under way.
         self._attaching: set[Subscription] = set()
+        #: What the question that is under way tells.
+        self._told: list[list[Any]] = []
         self._waiting = False
         self._flush_armed = False
         self._lost = False
@@ -104,6 +106,9 @@ class Link:
         """Fetch for it no more."""
         if member in self._dirty:
             self._flush()
+        if self._told:
+            # The question that carries it may be taken back before the server has looked at it.
+            self._tell("note_done", self._token, self._told)
         number = self._members.pop(member, None)
         if number is not None:
             self._by_number.pop(number, None)
@@ -176,7 +181,7 @@ class Link:
             if self._token is None:
                 self._token = self._es.open_link()
             self._attach()
-        told = self._collect()
+        told = self._told = self._collect()
         self._waiting = True
         try:
             with deadline(POLL_SECONDS + GRACE_SECONDS):
@@ -186,6 +191,7 @@ class Link:
             raise
         finally:
             self._waiting = False
+            self._told = []
         self._take(*batch)
         # Handlers that do not block are done when this returns, so the next question carries that.
         hub.sleep(0)
