@@ -109,6 +109,25 @@ def test_the_first_server_and_client_of_the_readme_work_as_typed(tmp_path: Path)
         assert ns.stop().status == 0
 
 
+def test_the_first_event_of_the_readme_works_as_typed(tmp_path: Path) -> None:
+    environment = make_environment(tmp_path, ns_port=free_port(), ns_hostname="127.0.0.1", ns_broadcast=0)
+    subscriber, publisher = blocks(ROOT / "README.md")[3:5]
+    (tmp_path / "prices.py").write_text(subscriber)
+    (tmp_path / "publish.py").write_text(publisher)
+    with Program(["-m", "gpyro", "ns"], environment) as ns:
+        ns.read_until("Name Server started.")
+        with Program(["-m", "gpyro", "es", "-p", "0"], environment) as es:
+            es.read_until("Event Server started.")
+            with Program(["prices.py"], environment) as prices:
+                # Of what is published before it has subscribed it hears nothing.
+                while '"subscribers": 1' not in run(["-m", "gpyro", "es", "status", "--json"], environment).stdout:
+                    assert prices.process.poll() is None
+                assert run(["publish.py"], environment) == (0, "", "")
+                assert prices.read_until("Stock.SUNW") == "12.5"
+                assert run(["-m", "gpyro", "es", "publish", "Stock.SUNW", "12.5"], environment).status == 0
+                assert prices.read_until("Stock.SUNW") == "12.5"
+
+
 def test_the_blocks_of_the_page_on_tls_run_one_after_another_beside_fresh_certificates(tmp_path: Path) -> None:
     environment = make_environment(tmp_path)
     assert run(["-m", "gpyro", "certs", "init", "certs"], environment).status == 0
