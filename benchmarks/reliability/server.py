@@ -42,10 +42,10 @@ def note_welcomes() -> None:
     """From now on, mark each connection of this process that a WELCOME is sent on."""
     say = Opening.say
 
-    def note(opening: Opening, kind: FrameType, body: bytes) -> bytes:
-        sent = say(opening, kind, body)
+    def note(self: Opening, kind: FrameType, body: bytes) -> bytes:
+        sent = say(self, kind, body)
         if kind is FrameType.WELCOME:
-            opening._connection.was_welcomed = True
+            self._connection.was_welcomed = True
         return sent
 
     Opening.say = note  # type: ignore[method-assign]
