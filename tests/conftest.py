@@ -1,6 +1,6 @@
 """What all tests share.
 
-The helpers in `tests/support` are imported as `tests.support`. The checkout itself is deliberately not on the
+The helpers in `tests/support` are imported as `tests.support`, the measurements as `benchmarks`. The checkout itself is deliberately not on the
 path under tox, where the installed wheel is what is tested, so the package is made known here by hand.
 """
 
@@ -40,18 +40,18 @@ def _keep_broadcasts_on_this_machine() -> None:
 _keep_broadcasts_on_this_machine()
 
 
-def _make_tests_importable() -> None:
-    here = Path(__file__).parent
-    known = sys.modules.get("tests")
+def _make_importable(name: str, place: Path) -> None:
+    known = sys.modules.get(name)
     if known is not None and getattr(known, "__path__", None):
         return
-    spec = importlib.util.spec_from_loader("tests", loader=None, is_package=True)
+    spec = importlib.util.spec_from_loader(name, loader=None, is_package=True)
     assert spec is not None
-    spec.submodule_search_locations = [str(here)]
-    sys.modules["tests"] = importlib.util.module_from_spec(spec)
+    spec.submodule_search_locations = [str(place)]
+    sys.modules[name] = importlib.util.module_from_spec(spec)
 
 
-_make_tests_importable()
+_make_importable("tests", Path(__file__).parent)
+_make_importable("benchmarks", Path(__file__).parents[1] / "benchmarks")
 
 
 @pytest.fixture(scope="session", autouse=True)

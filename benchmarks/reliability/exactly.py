@@ -184,7 +184,7 @@ def _wait_until_empty(server: WorkerProcess) -> int:
     """Wait until nothing is left in the queue; return how much is."""
     until = time.monotonic() + PATIENCE_SECONDS
     while True:
-        left = sum(one["waiting"] + one["unacknowledged"] for one in ask(server, "queues")["queues"])
+        left: int = sum(one["waiting"] + one["unacknowledged"] for one in ask(server, "queues")["queues"])
         if not left or time.monotonic() > until:
             return left
         time.sleep(0.2)
