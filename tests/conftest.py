@@ -1,8 +1,8 @@
 """What all tests share.
 
 The helpers in `tests/support` are imported as `tests.support`, the measurements as `benchmarks`. The checkout
-itself is deliberately not on the path under tox, where the installed wheel is what is tested, so these packages are
-made known here by hand.
+itself is deliberately not on the path under tox, where the installed wheel is what is tested, so these packages
+are made known here by hand.
 """
 
 from __future__ import annotations
