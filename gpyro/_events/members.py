@@ -380,6 +380,8 @@ class Members:
         """A link's connection is gone: what it has of reliable queues goes to others."""
         for box in list(session.boxes.values()):
             if isinstance(box, Consumer):
+                # Should it go on as if nothing had been, it has to begin anew to get any more of these.
+                session.is_lost = True
                 box.reader = None
                 box.queue.release_all(box)
 

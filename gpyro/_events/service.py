@@ -205,6 +205,8 @@ class EventService(ObjBase):
         """
         session = self._members.session(link)
         self._note_done(session, done)
+        if session.is_lost:
+            raise EventError("this link was lost for a while; begin a new one")
         try:
             return session.fetch(min(max(float(seconds), 0.0), MAX_WAIT_SECONDS))
         except BaseException:

@@ -79,6 +79,8 @@ class Session:
         self._fetches = 0
         self._waiting = False
         self._over = False
+        #: True once its connection was gone, and what it had of reliable queues has gone to others.
+        self.is_lost = False
 
     def __repr__(self) -> str:
         state = "over" if self._over else "waiting" if self._waiting else "busy" if self.is_there() else "away"

@@ -121,6 +121,24 @@ def test_worker_whose_connection_is_lost_leaves_its_events_to_others_at_once() -
         stuck.gate.set()
 
 
+def test_worker_that_was_taken_for_lost_and_does_not_know_it_gets_events_again() -> None:
+    with event_server() as server:
+        worker = server.recorder("jobs", queue="jobs")
+        with listening(worker):
+            server.service.publish("jobs", 1)
+            worker.wait_for(1)
+            (session,) = server.service._members.sessions.values()
+            # As where its hub was held: nobody has told it.
+            server.service._members.lost(session)
+            plain = server.recorder("other")
+            with listening(plain):
+                # What comes for another one of the link ends the question that waits.
+                server.service.publish(["other", "jobs"], 2)
+                plain.wait_for(1)
+                worker.wait_for(2)
+        assert worker.messages == [1, 2]
+
+
 def test_event_that_is_not_acknowledged_in_time_goes_to_another_and_a_late_acknowledgement_counts() -> None:
     with event_server() as server:
         slow = server.recorder("jobs", queue="jobs", gate=Gate(), redeliver_seconds=0.5)
