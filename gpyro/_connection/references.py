@@ -40,14 +40,22 @@ def _proxy_of(kind: int, data: bytes) -> object:
     Raises:
         RemoteProtocolError: it is none.
     """
+    text = _text_of(data)
     try:
         if kind == ADDRESS:
-            return seams.make_proxy.get()(PyroURI(data.decode()))
+            return seams.make_proxy.get()(PyroURI(text))
         if kind == ATTR_ADDRESS:
-            return seams.make_attr_proxy.get()(PyroURI(data.decode()))
-    except (UnicodeDecodeError, PyroError) as exc:
+            return seams.make_attr_proxy.get()(PyroURI(text))
+    except PyroError as exc:
         raise RemoteProtocolError(f"reference to an address that is none: {data[:80]!r}") from exc
-    raise RemoteProtocolError(f"reference of kind {kind} to {data[:80]!r}, which this side does not have")
+    raise RemoteProtocolError(f"reference of kind {kind} to {text[:80]!r}, which this side does not have")
+
+
+def _text_of(data: bytes) -> str:
+    try:
+        return data.decode()
+    except UnicodeDecodeError as exc:
+        raise RemoteProtocolError(f"reference to an address that is none: {data[:80]!r}") from exc
 
 
 class Exports:
@@ -83,11 +91,12 @@ class Exports:
         Raises:
             RemoteProtocolError: it refers to nothing.
         """
-        text = data.decode("utf-8", "replace")
-        if kind == LOCAL:
-            return seams.make_bound_proxy.get()(self._owner, text)
-        if kind == HOME and text in self._by_id:
-            return self._by_id[text][0]
+        if kind in (LOCAL, HOME):
+            text = _text_of(data)
+            if kind == LOCAL:
+                return seams.make_bound_proxy.get()(self._owner, text)
+            if text in self._by_id:
+                return self._by_id[text][0]
         return _proxy_of(kind, data)
 
     def find(self, object_id: str) -> Table | Relay | None:
