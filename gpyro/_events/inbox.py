@@ -67,6 +67,9 @@ class Inbox:
         self._unable: list[int] = []
         self._in_hand: set[int] = set()
         self._lanes: dict[int, deque[Entry]] = {}
+        #: Lanes with an event that failed: which, and the first question whose answer knows of that, None as long
+        #: as it has not been told.
+        self._failed: dict[int, tuple[int, int | None]] = {}
 
     def __repr__(self) -> str:
         state = "running" if self._crew is not None else "stopped"
@@ -90,12 +93,13 @@ class Inbox:
         if self.is_queue:
             self.pending.clear()
             self._in_hand.clear()
+            self._failed.clear()
 
-    def take(self, entries: list[Entry]) -> None:
-        """Entries have come."""
+    def take(self, entries: list[Entry], question: int) -> None:
+        """Entries have come, as the answer to this question of the link."""
         if self.is_queue:
             # What goes out again while its handler still runs is not handled twice.
-            entries = [row for row in entries if row[0] not in self._in_hand]
+            entries = [row for row in entries if row[0] not in self._in_hand and self._is_in_order(row, question)]
             self._in_hand.update([row[0] for row in entries])
         self.pending.extend(entries)
         for row in reversed(entries):
@@ -103,6 +107,20 @@ class Inbox:
                 self.last = max(self.last, row[0])
                 break
         self.arm()
+
+    def _is_in_order(self, row: Entry, question: int) -> bool:
+        """Tell whether an event may be handled: not one that was on its way when one before it in its lane failed.
+
+        That one goes out again, and then those behind it.
+        """
+        mark = self._failed.get(row[5])
+        if mark is None:
+            return True
+        sequence, first = mark
+        if row[0] > sequence and (first is None or question < first):
+            return False
+        del self._failed[row[5]]
+        return True
 
     def change_box(self, last: int) -> None:
         """The server has made a new box, in which counting begins anew; what is pending came from the old one."""
@@ -167,6 +185,7 @@ class Inbox:
                 if outcome is not None:
                     # It goes out again, and all of its lane that comes after it.
                     self._unable.append(row[0])
+                    self._failed[lane] = (row[0], None)
                     self._forget_lane(lane, behind)
                 else:
                     self._acknowledged.append(row[0])
@@ -213,19 +232,29 @@ class Inbox:
             self._is_noted = True
             self._note_done()
 
-    def collect(self) -> list[Any]:
-        """Return what the server is to be told: how many entries are done, or the sequences of a queue."""
+    def collect(self, question: int) -> list[Any]:
+        """Return what the server is to be told: how many entries are done, or the sequences of a queue.
+
+        Args:
+            question: the first one of the link whose answer will know of it.
+        """
         self._is_noted = False
         if not self.is_queue:
             return [max(self._done - self._offset, 0)]
         done, unable = self._acknowledged, self._unable
         self._acknowledged, self._unable = [], []
+        for lane, (sequence, _) in self._failed.items() if unable else ():
+            if sequence in unable:
+                self._failed[lane] = (sequence, question)
         return [done, unable]
 
     def restore(self, what: list[Any]) -> None:
         """The server has not been told, perhaps; tell it again."""
         if self.is_queue:
             self._acknowledged[:0], self._unable[:0] = what
+            for lane, (sequence, _) in self._failed.items():
+                if sequence in self._unable:
+                    self._failed[lane] = (sequence, None)
 
 
 _THROWN = object()

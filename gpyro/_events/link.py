@@ -67,7 +67,8 @@ class Link:
         self._dirty: dict[Subscription, None] = {}
         #: For whom `attach` is under way.
         self._attaching: set[Subscription] = set()
-        #: What the question that is under way tells.
+        #: Number of the last question, and what it tells while it is under way.
+        self._question = 0
         self._told: list[list[Any]] = []
         self._waiting = False
         self._flush_armed = False
@@ -181,7 +182,8 @@ class Link:
             if self._token is None:
                 self._token = self._es.open_link()
             self._attach()
-        told = self._told = self._collect()
+        self._question += 1
+        told = self._told = self._collect(self._question)
         self._waiting = True
         try:
             with deadline(POLL_SECONDS + GRACE_SECONDS):
@@ -232,7 +234,7 @@ class Link:
             for number in numbers:
                 member = self._by_number.get(number)
                 if member is not None:
-                    member.inbox.take(entries)
+                    member.inbox.take(entries, self._question)
         for number, reason in ended:
             member = self._by_number.get(number)
             if member is not None:
@@ -240,7 +242,7 @@ class Link:
 
     # -- what is done ----------------------------------------------------------------------------------------
 
-    def _collect(self) -> list[list[Any]]:
+    def _collect(self, question: int) -> list[list[Any]]:
         """Return what is done: boxes that have done the same number of entries together, queues each alone."""
         dirty, self._dirty = self._dirty, {}
         told: list[list[Any]] = []
@@ -249,7 +251,7 @@ class Link:
             number = self._members.get(member)
             if number is None:
                 continue
-            what = member.inbox.collect()
+            what = member.inbox.collect(question)
             if len(what) == 1 and what[0] in together:
                 together[what[0]].append(number)
                 continue
@@ -269,7 +271,8 @@ class Link:
 
     def _flush(self) -> None:
         self._flush_armed = False
-        told = self._collect()
+        # The answer that is waited for may know of it, and may not.
+        told = self._collect(self._question + 1)
         if told and not self._tell("note_done", self._token, told):
             self._restore(told)
 

@@ -1,0 +1,128 @@
+"""A subscriber's inbox by itself: what it handles, in which order, and what it tells."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gevent
+from gevent.event import Event as Gate
+
+from gpyro import hub
+from gpyro._events.crew import Crew
+from gpyro._events.event import Event, pack_message
+from gpyro._events.inbox import Inbox
+from tests.support.servers import eventually
+
+
+class Handler:
+    """Notes what it is given; fails at some, waits with others."""
+
+    def __init__(self, is_queue: bool = False, limit: int = 1) -> None:
+        self.got: list[int] = []
+        self.lost: list[int | None] = []
+        self.failing: set[int] = set()
+        self.gates: dict[int, Gate] = {}
+        self.noted = 0
+        self.inbox = Inbox(self.handle, self.lost.append, self.note, self.note, is_queue)
+        self.crew = Crew(hub.current_state())
+        self.inbox.begin(self.crew, limit)
+
+    def handle(self, event: Event) -> None:
+        if event.sequence in self.gates:
+            self.gates[event.sequence].wait()
+        self.got.append(event.sequence)
+        if event.sequence in self.failing:
+            self.failing.discard(event.sequence)
+            raise ValueError(event.sequence)
+
+    def note(self, *ignored: object) -> None:
+        self.noted += 1
+
+    def take(self, entries: list[Any], question: int = 1) -> None:
+        self.inbox.take(entries, question)
+        gevent.sleep(0)
+        gevent.sleep(0)
+
+
+def row(sequence: int, lane: int = 1, deliveries: int = 1) -> list[Any]:
+    return [sequence, "a", 0.0, pack_message(sequence), deliveries, lane]
+
+
+def test_entries_are_handled_in_order_and_counted() -> None:
+    handler = Handler()
+    handler.take([row(1), row(2), -3, None, row(3)])
+    assert handler.got == [1, 2, 3] and handler.lost == [3, None]
+    assert handler.inbox.collect(1) == [5]
+    assert handler.inbox.received == 5 and handler.inbox.last == 3
+
+
+def test_what_is_done_is_told_up_to_the_first_that_is_not() -> None:
+    handler = Handler(limit=3)
+    handler.gates = {1: Gate()}
+    handler.take([row(1), row(2), row(3)])
+    assert handler.got == [2, 3]
+    assert handler.inbox.collect(1) == [0]
+    handler.gates[1].set()
+    eventually(lambda: handler.got == [2, 3, 1])
+    assert handler.inbox.collect(2) == [3]
+
+
+def test_new_box_begins_to_count_anew_behind_what_is_pending_of_the_old_one() -> None:
+    handler = Handler()
+    handler.inbox.end()
+    handler.take([row(1), row(2)])
+    handler.inbox.change_box(2)
+    assert handler.inbox.received == 0
+    handler.inbox.begin(handler.crew, 1)
+    handler.take([row(3)])
+    assert handler.got == [1, 2, 3]
+    assert handler.inbox.received == 1
+    assert handler.inbox.collect(1) == [1]
+
+
+def test_event_that_was_on_its_way_when_one_before_it_failed_is_left_for_its_turn() -> None:
+    handler = Handler(is_queue=True)
+    handler.failing = {1}
+    handler.take([row(1), row(2), row(9, lane=2)], question=1)
+    assert handler.got == [1, 9]
+    assert handler.inbox.collect(2) == [[9], [1]]
+    # The answer to the question before: the server did not know yet.
+    handler.take([row(3)], question=1)
+    assert handler.got == [1, 9]
+    handler.take([row(1, deliveries=2), row(2, deliveries=2), row(3, deliveries=2)], question=2)
+    assert handler.got == [1, 9, 1, 2, 3]
+    assert handler.inbox.collect(3) == [[1, 2, 3], []]
+
+
+def test_lane_that_another_has_mended_goes_on_with_the_next_answer() -> None:
+    handler = Handler(is_queue=True)
+    handler.failing = {1}
+    handler.take([row(1)], question=1)
+    assert handler.inbox.collect(2) == [[], [1]]
+    handler.take([row(5)], question=2)
+    assert handler.got == [1, 5]
+
+
+def test_failure_that_was_not_told_is_told_again() -> None:
+    handler = Handler(is_queue=True)
+    handler.failing = {1}
+    handler.take([row(1)], question=1)
+    told = handler.inbox.collect(2)
+    handler.inbox.restore(told)
+    handler.take([row(2)], question=2)
+    assert handler.got == [1]
+    assert handler.inbox.collect(3) == told
+    handler.take([row(1, deliveries=2), row(2, deliveries=2)], question=3)
+    assert handler.got == [1, 1, 2]
+
+
+def test_event_that_goes_out_again_while_it_is_handled_is_not_handled_twice() -> None:
+    handler = Handler(is_queue=True)
+    handler.gates = {1: Gate()}
+    handler.take([row(1)])
+    handler.take([row(1, deliveries=2)])
+    handler.gates[1].set()
+    eventually(lambda: handler.got == [1])
+    assert handler.inbox.collect(1) == [[1], []]
+    assert repr(handler.inbox) == "<Inbox running, 0 pending, 0 running, 1 handled>"
+    assert repr(handler.crew) == "<Crew, 0 inboxes are ready>"
