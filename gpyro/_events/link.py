@@ -49,7 +49,8 @@ class _Closed(BaseException):
 class Link:
     """Fetches for the subscribers of one hub at one server; `Link.of` makes it or returns the one there is.
 
-    Resources: its greenlet and connection end when the last subscriber leaves.
+    Resources: its greenlet ends when the last subscriber leaves. The connection is the contact's; as long as that
+    is open the server keeps what it has of the link.
     Errors: what cannot be mended by trying again goes to all subscribers.
     """
 

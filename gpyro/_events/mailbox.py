@@ -198,9 +198,7 @@ class Mailbox:
         """Drop the oldest events that are not sent yet until one of this size has room."""
         unsent = self.unsent
         lost: int | None = 0
-        while self.count and (self.count >= self.limit or self.bytes + size > self.limit_bytes):
-            if not unsent:
-                break
+        while unsent and not self._has_room(size):
             entry = unsent.popleft()
             if isinstance(entry, Gap):
                 lost = _sum(lost, entry.count)
@@ -214,6 +212,9 @@ class Mailbox:
                 unsent[0].count = _sum(lost, unsent[0].count)
             else:
                 unsent.appendleft(Gap(lost))
+        return self._has_room(size)
+
+    def _has_room(self, size: int) -> bool:
         return not self.count or (self.count < self.limit and self.bytes + size <= self.limit_bytes)
 
     def _drop(self, count: int) -> None:
@@ -284,14 +285,11 @@ class Mailbox:
 
     def _let_in(self) -> None:
         """Give room that was made to those who wait for it."""
-        while self.waiting:
-            record = self.waiting[0].record
-            if self.count and (self.count >= self.limit or self.bytes + record.size > self.limit_bytes):
-                break
+        while self.waiting and self._has_room(self.waiting[0].record.size):
             blocked = self.waiting.popleft()
-            self.unsent.append(record)
+            self.unsent.append(blocked.record)
             self.count += 1
-            self.bytes += record.size
+            self.bytes += blocked.record.size
             blocked.end(True)
         if self.is_stalled and self.count <= self.limit // 2:
             self.is_stalled = False

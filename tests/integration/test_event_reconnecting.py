@@ -23,6 +23,12 @@ def _break(server: EventServer) -> None:
         connection.stream.raw_socket().shutdown(2)
 
 
+def _stay_away(server: EventServer, recorder: Recorder) -> None:
+    """Let its connection go until the server has forgotten it."""
+    recorder.ES._release()
+    eventually(lambda: server.service.subscribers() == [])
+
+
 def test_subscriber_that_reconnects_carries_on_where_it_was() -> None:
     with event_server() as server:
         recorder = server.recorder("a")
@@ -79,8 +85,7 @@ def test_subscriber_that_was_away_for_too_long_gets_the_rest_from_the_history() 
         with listening(recorder):
             publisher.publish("a", 0)
             recorder.wait_for(1)
-        recorder.ES._release()
-        eventually(lambda: server.service.subscribers() == [])
+        _stay_away(server, recorder)
         for number in range(1, 30):
             publisher.publish(("a", "bcd", "other")[number % 3], number)
         with listening(recorder):
@@ -96,8 +101,7 @@ def test_what_the_history_has_not_any_more_is_told_as_lost() -> None:
         with listening(recorder):
             publisher.publish("a", 0)
             recorder.wait_for(1)
-        recorder.ES._release()
-        eventually(lambda: server.service.subscribers() == [])
+        _stay_away(server, recorder)
         for number in range(1, 30):
             publisher.publish("a", number)
         with listening(recorder):
@@ -238,12 +242,10 @@ def test_subscribers_of_one_identity_are_of_no_use_to_another() -> None:
 def test_box_that_the_server_has_forgotten_is_made_again_by_whatever_comes_next() -> None:
     with event_server(es_resume_seconds=0.2) as server:
         recorder = server.recorder("a")
-        recorder.ES._release()
-        eventually(lambda: server.service.subscribers() == [])
+        _stay_away(server, recorder)
         recorder.subscribe("b")
         assert sorted(server.described(kind="mailbox")["subjects"]) == ["a", "b"]
-        recorder.ES._release()
-        eventually(lambda: server.service.subscribers() == [])
+        _stay_away(server, recorder)
         recorder.unsubscribe("a")
         with listening(recorder):
             server.publisher().publish(["a", "b"], 1)
