@@ -5,7 +5,8 @@
     code           config.port = 7800
     environment    GPYRO_PORT, then Pyro's own PYRO_PORT; variables of unknown name are left alone
     file           the file that GPYRO_CONFIG_FILE (or PYRO_CONFIG_FILE) names, else `gpyro.conf` in the
-                   current directory if it is a plain file of this user that nobody else may write
+                   current directory if it is a plain file of this user that nobody else may write;
+                   for programs of Pyro 3 (`gpyro.pyro3`) also `Pyro.conf`
     default        the table below
 
 Environment and file are read when `config` is first used, not at import: `import gpyro` never fails
@@ -32,12 +33,22 @@ from gpyro._configuration.items import (
     PyroItems,
     StoragePath,
     did_you_mean,
+    old_name,
     plain_name,
 )
-from gpyro._configuration.sources import Surroundings, current_directory, nothing, read_surroundings
+from gpyro._configuration.sources import (
+    Surroundings,
+    current_directory,
+    nothing,
+    read_one_file,
+    read_surroundings,
+)
 from gpyro.errors import ConfigurationError
 
-__all__ = ["ITEMS", "NOT_USED", "ConfigurationError", "Item", "Row", "Settings", "config", "read_surroundings"]
+__all__ = [
+    "ITEMS", "NOT_USED", "ConfigurationError", "Item", "Row", "Settings", "config", "current_directory",
+    "old_name", "read_surroundings",
+]  # fmt: skip
 
 #: Pairs of items of which the first must not be larger than the second; looked at when a snapshot is taken.
 ORDERED_PAIRS = (
@@ -70,7 +81,8 @@ class Settings(PyroItems, OwnItems):
     """
 
     __slots__ = (
-        "_current_directory", "_frozen", "_notes", "_origins", "_parent", "_snapshot", "_surroundings", "_values",
+        "_current_directory", "_file", "_frozen", "_notes", "_origins", "_parent", "_snapshot", "_surroundings",
+        "_values",
     )  # fmt: skip
 
     _values: dict[str, Any]
@@ -80,6 +92,8 @@ class Settings(PyroItems, OwnItems):
     _frozen: bool
     _surroundings: Callable[[], Surroundings] | None
     _current_directory: str
+    #: The configuration file that was read.
+    _file: str
     #: The last plain snapshot, as long as nothing is assigned: each proxy takes one.
     _snapshot: Settings | None
 
@@ -105,7 +119,7 @@ class Settings(PyroItems, OwnItems):
     ) -> None:
         fields: dict[str, object] = {
             "_values": {}, "_origins": {}, "_notes": [], "_parent": parent, "_frozen": frozen,
-            "_surroundings": surroundings, "_current_directory": current_directory, "_snapshot": None,
+            "_surroundings": surroundings, "_current_directory": current_directory, "_snapshot": None, "_file": "",
         }  # fmt: skip
         for name, value in fields.items():
             object.__setattr__(self, name, value)
@@ -122,7 +136,27 @@ class Settings(PyroItems, OwnItems):
             self._origins[given.name] = given.origin
         self._notes.extend(found.notes)
         object.__setattr__(self, "_current_directory", found.current_directory)
+        object.__setattr__(self, "_file", found.file)
         object.__setattr__(self, "_surroundings", None)
+
+    def look_for(self, name: str) -> None:
+        """Read a file of this name in the current directory too, where no other one was read; code and
+        environment are stronger. It has to be one that can be trusted, as `gpyro.conf`.
+
+        Raises:
+            ConfigurationError: a line of it is wrong.
+        """
+        self._load()
+        if self._file:
+            return
+        found = read_one_file(self._current_directory, name)
+        for given in found.given:
+            if given.name not in self._values:
+                self._values[given.name] = given.value
+                self._origins[given.name] = given.origin
+        self._notes.extend(found.notes)
+        object.__setattr__(self, "_file", found.file)
+        object.__setattr__(self, "_snapshot", None)
 
     def _read(self, item: Item[Any]) -> Any:
         if self._surroundings is not None:
@@ -220,6 +254,11 @@ class Settings(PyroItems, OwnItems):
         if name not in self._origins and self._parent is not None and ITEMS[name].live:
             return self._parent.origin(name)
         return self._origins.get(name, "default")
+
+    def file_read(self) -> str:
+        """Return the path of the configuration file that was read; "" where there was none."""
+        self._load()
+        return self._file if self._parent is None else self._parent.file_read()
 
     def notes(self) -> list[str]:
         """Return what a person should know: files that were not trusted, items that are passed over."""

@@ -52,7 +52,7 @@ class Daemon:
 
     Args:
         protocol: "PYRO", or "PYROSSL" for TLS.
-        host: the address to bind; empty is the configured one, which by default is this machine's loopback.
+        host: the address to bind; empty or None is the configured one, by default this machine's loopback.
             `./u:/path/of/socket` is a unix socket.
         port: where to listen; None and 0 are the configured port. The next `port_range` ports are tried too.
         norange: take exactly this port; together with port=0, one of the system's choice.
@@ -68,6 +68,7 @@ class Daemon:
             Its names are not checked, as it is for many objects. None lets everybody use everything.
         pickle: speak pickle, and nothing else, with callers that have logged in and were told the same; what
             their pickles may name. Equal to giving them a shell where the list is not short: docs/pickle.md.
+        prtcol: Pyro's name for `protocol`.
 
     Raises:
         DaemonError: the port is taken, or the address is open to others and nobody has to identify himself, or
@@ -81,15 +82,15 @@ class Daemon:
     """
 
     def __init__(
-        self, protocol: str = "PYRO", host: str = "", port: int | None = None, norange: bool = False,
+        self, protocol: str = "PYRO", host: str | None = "", port: int | None = None, norange: bool = False,
         publishhost: str | None = None, *, config: Settings | None = None, tls: TLSConfig | None = None,
         insecure_no_auth: bool = False, offload_all: bool = False,
         identifications: Sequence[object] | None = None, validator: DefaultConnValidator | None = None,
-        allow: Allow | None = None, pickle: PickleRules | None = None,
+        allow: Allow | None = None, pickle: PickleRules | None = None, prtcol: str | None = None,
     ) -> None:  # fmt: skip
         rules = parse_rules(allow)
         settings = config or process_config.snapshot()
-        self.protocol = protocol
+        self.protocol = protocol = protocol if prtcol is None else prtcol
         self._unix_path = unix_path_of(host or settings.host)
         tls = checked_tls(protocol, tls, settings, self._unix_path)
         validator = checked_validator(validator, identifications)

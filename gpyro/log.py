@@ -89,9 +89,9 @@ class LoggerBase(ABC):
         """Log an error."""
         self._entry(LEVEL_ERROR, source, args)
 
-    def raw(self, text: object) -> None:
+    def raw(self, str: object) -> None:
         """Log a text as it is, without time and source, when the level is not 0."""
-        shown = _safe(str(text))
+        shown = _safe(f"{str}")
         self._logger.info("%s", shown)
         self._write_file(LEVEL_ERROR, shown)
 

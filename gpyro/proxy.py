@@ -54,13 +54,66 @@ class RemoteMethod:
 class Adapter:
     """What Pyro calls a proxy's adapter: its connection, to be bound again when the server has moved."""
 
-    def __init__(self, core: Core) -> None:
-        self._core = core
+    def __init__(self, proxy: Proxy) -> None:
+        self._proxy = proxy
+
+    def __repr__(self) -> str:
+        return f"<Adapter of {self._proxy!r}>"
+
+    @property
+    def _core(self) -> Core:
+        core: Core = self._proxy.__dict__["_core"]
+        return core
 
     @property
     def URI(self) -> PyroURI | None:
         """The address behind the proxy, as far as it is known."""
         return self._core.resolved or self._core.uri
+
+    @property
+    def timeout(self) -> float | None:
+        """Seconds that each call gets; None is no limit."""
+        return self._core.timeout
+
+    @property
+    def onewayMethods(self) -> list[str]:
+        """The methods that nobody waits for."""
+        return sorted(self._core.oneway)
+
+    @property
+    def ident(self) -> object:
+        """What the proxy proves itself with, None for nothing."""
+        return self._core.identification
+
+    def setTimeout(self, timeout: float | None) -> None:
+        """See `Proxy._setTimeout`."""
+        self._proxy._setTimeout(timeout)
+
+    def setOneway(self, methods: str | Iterable[str]) -> None:
+        """See `Proxy._setOneway`."""
+        self._proxy._setOneway(methods)
+
+    def setIdentification(self, ident: object, munge: bool | int = True) -> None:
+        """See `Proxy._setIdentification`.
+
+        Raises:
+            TypeError: `munge` is false; here nothing is munged before, a validator of one's own does it.
+        """
+        if not munge:
+            raise TypeError("munge=False: give the identification itself, a validator's mungeIdent is asked later")
+        self._proxy._setIdentification(ident)
+
+    def setNewConnectionValidator(self, validator: DefaultConnValidator) -> None:
+        """See `Proxy._setNewConnectionValidator`."""
+        self._proxy._setNewConnectionValidator(validator)
+
+    def connected(self) -> bool:
+        """Tell whether there is a connection."""
+        return self._core.is_connected()
+
+    def release(self) -> None:
+        """See `Proxy._release`."""
+        self._proxy._release()
 
     def rebindURI(self, tries: int = 2**63 - 1, wait: float = 1) -> None:
         """Connect again, at most `tries` times with `wait` seconds between.
@@ -92,7 +145,7 @@ class Proxy:
         print(quotes.getName())
 
     Args:
-        uri: a PyroURI, or the text of one: PYRO, PYRONAME or PYROLOC.
+        URI: a PyroURI, or the text of one: PYRO, PYRONAME or PYROLOC.
         config: settings for this proxy; the process's by default.
         tls: how to speak TLS with a PYROSSL or PYROLOCSSL address; by default as the settings ssl_* say.
         pickle: speak pickle, and nothing else, with a daemon that has proved who it is and was told the same; what
@@ -107,10 +160,10 @@ class Proxy:
     _gpyro_by_reference_ = True
 
     def __init__(
-        self, uri: PyroURI | str, *, config: Settings | None = None, tls: TLSConfig | None = None,
+        self, URI: PyroURI | str, *, config: Settings | None = None, tls: TLSConfig | None = None,
         pickle: PickleRules | None = None,
     ) -> None:  # fmt: skip
-        parsed = uri if isinstance(uri, PyroURI) else PyroURI(uri)
+        parsed = URI if isinstance(URI, PyroURI) else PyroURI(URI)
         core = self.__dict__["_core"] = Core(parsed, config)
         if tls is not None and not isinstance(tls, hub.TLSConfig):
             raise TypeError(f"tls={tls!r}; it takes gpyro.TLSConfig(...), see docs/tls.md")
@@ -135,7 +188,7 @@ class Proxy:
     @property
     def adapter(self) -> Adapter:
         """Pyro's name for what holds the connection."""
-        return Adapter(self.__dict__["_core"])
+        return Adapter(self)
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_"):
@@ -271,14 +324,15 @@ class AttrProxy(Proxy):
         self._gpyro_write_(name, value)
 
 
-def getProxyForURI(uri: PyroURI | str) -> Proxy:
-    """Return a proxy for an address; the same as `Proxy(uri)`."""
-    return Proxy(uri)
+def getProxyForURI(URI: PyroURI | str) -> Proxy:
+    """Return a proxy for an address; the same as `Proxy(URI)`."""
+    return Proxy(URI)
 
 
-def getAttrProxyForURI(uri: PyroURI | str) -> AttrProxy:
-    """Return a proxy with attributes for an address; the same as `AttrProxy(uri)`."""
-    return AttrProxy(uri)
+def getAttrProxyForURI(URI: PyroURI | str) -> AttrProxy:
+    """Return a proxy with attributes for an address; the same as `AttrProxy(URI)`."""
+    return AttrProxy(URI)
+
 
 def _bound_proxy(connection: Connection, object_id: str) -> Proxy:
     """Make a proxy for an object that the other end of a connection has passed."""

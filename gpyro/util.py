@@ -11,7 +11,7 @@ import os
 import re
 import sys
 import traceback
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from importlib import import_module
 from reprlib import Repr
 from types import FrameType, TracebackType
@@ -84,12 +84,18 @@ def escape_controls(text: str) -> str:
     return _CONTROLS.sub(lambda found: f"\\x{ord(found[0]):02x}", text)
 
 
-def run_command(*words: str) -> None:
-    """Run the `gpyro` command with these words and then the process's own arguments; it ends the process.
+def run_command(*words: str, arguments: Sequence[str] | None = None) -> None:
+    """Run the `gpyro` command with these words and then the arguments; it ends the process.
 
     For modules that are run with `python -m`. The command is named, not imported: imports never point up.
+
+    Args:
+        arguments: by default the process's own.
+
+    Raises:
+        SystemExit: always.
     """
-    import_module("gpyro_cli.main").main([*words, *sys.argv[1:]])
+    import_module("gpyro_cli.main").main([*words, *(sys.argv[1:] if arguments is None else arguments)])
 
 
 # -- where the exception arrives --------------------------------------------------------------------------

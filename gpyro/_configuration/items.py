@@ -27,6 +27,7 @@ __all__ = [
     "Text",
     "Whole",
     "did_you_mean",
+    "old_name",
     "plain_name",
     "variables_of",
 ]
@@ -463,14 +464,17 @@ def plain_name(name: str) -> str:
     return name.lower()
 
 
+def old_name(name: str) -> str:
+    """Return how Pyro spells an item: PYRO_PORT, PYROSSL_CERT; "" where Pyro does not have it."""
+    if name not in vars(PyroItems):
+        return ""
+    if name.startswith("ssl_"):
+        return SSL_PREFIX + name[len("ssl_") :].upper()
+    return PREFIXES[1] + name.upper()
 
 
 def variables_of(name: str) -> tuple[str, ...]:
     """Return the environment variables that give an item, the stronger one first."""
-    ours = PREFIXES[0] + name.upper()
-    if name not in vars(PyroItems):
-        # PYRO_MAX_DEPTH may be somebody else's.
-        return (ours,)
-    if name.startswith("ssl_"):
-        return (ours, SSL_PREFIX + name[len("ssl_") :].upper())
-    return (ours, PREFIXES[1] + name.upper())
+    ours, old = PREFIXES[0] + name.upper(), old_name(name)
+    # Not PYRO_MAX_DEPTH and the like, which may be somebody else's.
+    return (ours, old) if old else (ours,)

@@ -5,19 +5,20 @@ from __future__ import annotations
 import os
 import re
 import stat
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 from gpyro._configuration.items import ITEMS, NOT_USED, Item, did_you_mean, plain_name, variables_of
 from gpyro.errors import ConfigurationError
 
-__all__ = ["Given", "Surroundings", "current_directory", "nothing", "read_surroundings"]
+__all__ = ["Given", "Surroundings", "current_directory", "nothing", "read_one_file", "read_surroundings"]
 
 #: A configuration file is some sixty short lines; more than this is not one.
 MAX_FILE_BYTES = 64 * 1024
 
 #: Read from the current directory when no file is named, if it can be trusted.
 FILE_IN_CURRENT_DIRECTORY = "gpyro.conf"
+
 
 class Given(NamedTuple):
     """One value that a file or the environment gives."""
@@ -33,6 +34,8 @@ class Surroundings(NamedTuple):
     given: list[Given]
     notes: list[str]
     current_directory: str
+    #: The path of the file that was read, "" where there was none.
+    file: str = ""
 
 
 def current_directory() -> str:
@@ -51,20 +54,25 @@ def nothing() -> Surroundings:
 # -- environment and file -------------------------------------------------------------------------------
 
 
-def read_surroundings(environ: Mapping[str, str], directory: str) -> Surroundings:
+def read_surroundings(environ: Mapping[str, str], directory: str, file: str | None = None) -> Surroundings:
     """Read the configuration file and the environment.
 
     Args:
         environ: the variables, `os.environ` for `config`.
         directory: the current directory, where `gpyro.conf` may lie.
+        file: the path of the configuration file, "" for none; by default it is looked for.
 
     Raises:
         ConfigurationError: a file that was named is not there, or a line or variable is wrong.
     """
     notes: list[str] = []
-    given = list(_read_file(environ, directory, notes))
+    if file is None:
+        path, body = _find_file(environ, directory, notes)
+    else:
+        path, body = file, _read_named_file(file) if file else None
+    given = [] if body is None else list(_parse_file(body, path, notes))
     given += _read_environment(environ, notes)
-    return Surroundings(given, notes, directory)
+    return Surroundings(given, notes, directory, path if body is not None else "")
 
 
 def _parse_given(item: Item[Any], text: str, where: str, origin: str) -> Given:
@@ -89,23 +97,39 @@ def _read_environment(environ: Mapping[str, str], notes: list[str]) -> Iterator[
             notes.append(f"environment variable {variable} is no setting{did_you_mean(name)}")
 
 
-def _read_file(environ: Mapping[str, str], directory: str, notes: list[str]) -> Iterable[Given]:
+def _find_file(environ: Mapping[str, str], directory: str, notes: list[str]) -> tuple[str, bytes | None]:
     for variable in ("GPYRO_CONFIG_FILE", "PYRO_CONFIG_FILE"):
         if environ.get(variable):
             path = os.path.join(directory, environ[variable])
-            return _parse_file(_read_named_file(path, variable), path, notes)
-    path = os.path.join(directory, FILE_IN_CURRENT_DIRECTORY)
-    body = _read_trusted_file(path, notes)
-    return [] if body is None else _parse_file(body, path, notes)
+            return path, _read_named_file(path, f", named by {variable},")
+    return find_in_directory(directory, FILE_IN_CURRENT_DIRECTORY, notes)
 
 
-def _read_named_file(path: str, variable: str) -> bytes:
+def find_in_directory(directory: str, name: str, notes: list[str]) -> tuple[str, bytes | None]:
+    """Return the path and the content of a file that nobody has named; None where there is none to be trusted."""
+    path = os.path.join(directory, name)
+    return path, _read_trusted_file(path, notes)
+
+
+def read_one_file(directory: str, name: str) -> Surroundings:
+    """Read a file of this name in a directory, if it is there and can be trusted.
+
+    Raises:
+        ConfigurationError: a line is wrong.
+    """
+    notes: list[str] = []
+    path, body = find_in_directory(directory, name, notes)
+    given = [] if body is None else list(_parse_file(body, path, notes))
+    return Surroundings(given, notes, directory, path if body is not None else "")
+
+
+def _read_named_file(path: str, by: str = "") -> bytes:
     try:
         with open(path, "rb") as file:
             return file.read(MAX_FILE_BYTES + 1)
     except OSError as exc:
         raise ConfigurationError(
-            f"configuration file {path!r}, named by {variable}, cannot be read: {exc.strerror or exc}"
+            f"configuration file {path!r}{by} cannot be read: {exc.strerror or exc}"
         ) from exc
 
 

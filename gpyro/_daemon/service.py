@@ -47,7 +47,7 @@ EXIT_SECONDS = 1.0
 class LocalStorage:
     """What Pyro's getLocalStorage returns: one for each connection, with the connection as `caller`."""
 
-    def __init__(self, caller: Connection) -> None:
+    def __init__(self, caller: Connection | None = None) -> None:
         self.caller = caller
 
 

@@ -163,6 +163,16 @@ class Subscriber:
         """End `listen` at once; from any thread, greenlet or `event`."""
         self._gpyro_behind().abort()
 
+    @property
+    def abortListen(self) -> bool:
+        """Whether `abort` was called; to set it to true calls it. Source: Pyro's attribute."""
+        return self._gpyro_behind().aborted
+
+    @abortListen.setter
+    def abortListen(self, aborted: Any) -> None:
+        if aborted:
+            self.abort()
+
     def setThreading(self, threaded: bool | int, limit: int = HANDLERS) -> None:
         """Say how events are handled: one after another (0), or side by side where a handler blocks (1).
 

@@ -100,13 +100,13 @@ class EventService(ObjBase):
         if names:
             self._members.select_for(_checked(subscriber), names, ())
 
-    def subscribeMatch(self, subjectPatterns: str | Sequence[str] | None, subscriber: Any) -> None:
+    def subscribeMatch(self, subjects: str | Sequence[str] | None, subscriber: Any) -> None:
         """As `subscribe`, for all subjects that match one of these regular expressions, from their beginning.
 
         Raises:
             PatternError: a pattern is malformed or could take too long.
         """
-        patterns = subjects_of(subjectPatterns, "pattern")
+        patterns = subjects_of(subjects, "pattern")
         if patterns:
             self._members.select_for(_checked(subscriber), (), patterns)
 

@@ -158,6 +158,11 @@ class Subscription:
         if self._error is not None:
             raise self._error
 
+    @property
+    def aborted(self) -> bool:
+        """Whether `listen` is ending, or has ended otherwise than by its time."""
+        return self._over
+
     def abort(self) -> None:
         """End `listen`, from anywhere."""
         self._over = True

@@ -176,6 +176,14 @@ def resolve(host: str, timeout_seconds: float) -> list[str]:
     return known[1]
 
 
+def name_of_host(ip: str) -> str | None:
+    """Return the name of a numeric address, None where nobody knows one; others go on meanwhile."""
+    try:
+        return str(current_state().hub.resolver.gethostbyaddr(ip)[0])
+    except OSError:
+        return None
+
+
 def _look_up(host: str, timeout_seconds: float) -> tuple[float, list[str] | OSError]:
     global _lookups
     if _lookups >= MAX_LOOKUPS:

@@ -165,17 +165,17 @@ class NameServerProxy(Proxy):
 
     # -- groups
 
-    def list(self, groupname: str = "", offset: int = 0, limit: int | None = None) -> Listing:
+    def list(self, gname: str = "", offset: int = 0, limit: int | None = None) -> Listing:
         """Return what stands in a group; see `NameServer.list`."""
-        return self._ask("list", self.fullName(groupname), offset, limit)  # type: ignore[no-any-return]
+        return self._ask("list", self.fullName(gname), offset, limit)  # type: ignore[no-any-return]
 
-    def createGroup(self, groupname: str) -> None:
+    def createGroup(self, gname: str) -> None:
         """Make an empty group; see `NameServer.createGroup`."""
-        self._change("createGroup", self.fullName(groupname))
+        self._change("createGroup", self.fullName(gname))
 
-    def deleteGroup(self, groupname: str) -> None:
+    def deleteGroup(self, gname: str) -> None:
         """Remove a group with all that is in it; see `NameServer.deleteGroup`."""
-        full_name = self.fullName(groupname)
+        full_name = self.fullName(gname)
         self._change("deleteGroup", full_name)
         holding.forget_below(self, full_name)
 

@@ -66,14 +66,16 @@ class NameServerStarter(Starter):
             self.bcserver.start()
 
     def initialize(
-        self, hostname: str | None = None, port: int | None = None, *, keep: bool | int = False,
-        dontlookupother: bool | int = False, verbose: bool | int = False, insecure_no_auth: bool = False,
-        rights: Rights | Mapping[str, GroupRights] | None = None, persistent: bool | int = 0,
-        dbdir: str | None = None, bcport: int | None = None, bcaddr: str | None = None,
-        nobroadcast: bool | int = False, allowmultiple: bool | int = False, Guards: Any = (None, None),
-        role: Role | None = None, pair_identification: object = None,
+        self, hostname: str | None = None, port: int | None = None, bcport: int | None = None,
+        keep: bool | int = False, persistent: bool | int = 0, dbdir: str | None = None, Guards: Any = (None, None),
+        allowmultiple: bool | int = False, dontlookupother: bool | int = False, verbose: bool | int = False, *,
+        role: Role | None = None, bcaddr: str | None = None, nobroadcast: bool | int = False,
+        insecure_no_auth: bool = False, rights: Rights | Mapping[str, GroupRights] | None = None,
+        pair_identification: object = None, nsport: int | None = None,
     ) -> None:  # fmt: skip
         """Get the name server ready; it answers as soon as its requests are handled.
+
+        The order of those by position is Pyro's.
 
         Args:
             hostname: the address to bind; by default the setting `host`, which is this machine only.
@@ -93,8 +95,9 @@ class NameServerStarter(Starter):
             allowmultiple: start though others are running, with a warning.
             Guards: a pair of a `DefaultConnValidator` and a `BCReqValidator`, who decide about connections and
                 broadcasts; None for the usual. `load_guards` makes it of a plugin.
-            role: be one of a pair, see `joining.Role`; None is no pair.
+            role: be one of a pair, see `joining.Role`; None, and Pyro's (0, None), are no pair.
             pair_identification: what to prove ourselves with to the other one; by default `identification`.
+            nsport: Pyro's name for `port`.
 
         Raises:
             ConfigurationError: the rights or guards cannot be any.
@@ -103,6 +106,8 @@ class NameServerStarter(Starter):
             DaemonError: it cannot listen there, or this starter has been used before.
         """
         self._check_unused()
+        role = None if role is not None and role[0] == 0 else role
+        port = nsport if port is None else port
         port = default_port(role) if port is None else port
         checked = make_rights(rights)
         guards = check_guards(Guards)

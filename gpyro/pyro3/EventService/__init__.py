@@ -1,0 +1,12 @@
+"""`Pyro.EventService`."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+
+def __getattr__(name: str) -> Any:
+    if name in ("Clients", "Event", "Server"):
+        return import_module(f"{__name__}.{name}")
+    raise AttributeError(f"module 'Pyro.EventService' ({__name__}) has no attribute {name!r}")

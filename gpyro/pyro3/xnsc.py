@@ -1,0 +1,12 @@
+"""`Pyro.xnsc`; `python -m gpyro.pyro3.xnsc` is `gpyro xnsc`."""
+
+from __future__ import annotations
+
+from gpyro._pyro3.tools import run_tool, tool
+
+__all__ = ["main"]
+
+main = tool("xnsc")
+
+if __name__ == "__main__":
+    run_tool("xnsc")
