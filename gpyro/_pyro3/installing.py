@@ -47,7 +47,7 @@ def install(patch: bool = True, by_value: bool = True) -> None:
     there = sys.modules.get(OLD)
     if there is not None and there.__name__ != NEW:
         raise PyroError(
-            f"a package Pyro is loaded already, {getattr(there, '__file__', None) or there!r}; call "
+            f"a package Pyro is loaded already, {getattr(there, '__file__', None) or there}; call "
             "gpyro.pyro3.install() before anything imports it, or take it out of this Python"
         )
     if patch:

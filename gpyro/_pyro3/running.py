@@ -67,6 +67,9 @@ def _run(path: str, argv: list[str], patch: bool) -> None:
         __file__=path, __builtins__=sys.modules["builtins"], __loader__=SourceFileLoader("__main__", path),
         __cached__=None,
     )  # fmt: skip
+    if "__annotations__" in vars(sys.modules["__main__"]):
+        # Python gives one to the main module, up to 3.13.
+        program.__annotations__ = {}
     sys.argv[:] = argv
     if not getattr(sys.flags, "safe_path", False):
         sys.path[0] = os.path.dirname(os.path.realpath(path))

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from gpyro._pyro3.settings import read_pyro_conf
 from gpyro.util import run_command
 
-__all__ = ["run_tool", "tool"]
+__all__ = ["run_tool", "tool", "tool_with_program_name"]
 
 
 def run_tool(*words: str, arguments: Sequence[str] | None = None) -> None:
@@ -35,3 +35,14 @@ def tool(*words: str) -> Callable[[Sequence[str]], None]:
 
     main.__doc__ = f"Run `gpyro {' '.join(words)}` with these words behind it; Pyro's function of that name."
     return main
+
+
+def tool_with_program_name(*words: str) -> Callable[[Sequence[str]], None]:
+    """As `tool`, for a function that Pyro calls with `sys.argv` whole; the first word may be left out."""
+    main = tool(*words)
+
+    def main_of_argv(argv: Sequence[str]) -> None:
+        main(argv if not argv or argv[0].startswith("-") else argv[1:])
+
+    main_of_argv.__doc__ = main.__doc__
+    return main_of_argv

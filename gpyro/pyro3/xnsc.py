@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from gpyro._pyro3.tools import run_tool, tool
+from gpyro._pyro3.tools import run_tool, tool_with_program_name
 
 __all__ = ["main"]
 
-main = tool("xnsc")
+main = tool_with_program_name("xnsc")
 
 if __name__ == "__main__":
     run_tool("xnsc")

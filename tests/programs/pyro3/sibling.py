@@ -1,0 +1,3 @@
+"""Imported by as_python.py."""
+
+VALUE = "from the same directory"
