@@ -23,7 +23,7 @@ from gpyro._daemon.guarding import (
     is_guarded,
     warn_of_pickle,
 )
-from gpyro._daemon.listening import listen, unix_path_of, warn_if_open
+from gpyro._daemon.listening import listen, published_host, unix_path_of, warn_if_open
 from gpyro._daemon.registry import DAEMON_ID, INTERNAL_NAME, Registry
 from gpyro._daemon.service import Service
 from gpyro.access import EVERYBODY, Allow, parse_rules
@@ -82,8 +82,9 @@ class Daemon:
     """
 
     def __init__(
-        self, protocol: str = "PYRO", host: str | None = "", port: int | None = None, norange: bool = False,
-        publishhost: str | None = None, *, config: Settings | None = None, tls: TLSConfig | None = None,
+        self, protocol: str = "PYRO", host: str | None = "", port: int | None = None,
+        norange: bool | int = False, publishhost: str | None = None, *,
+        config: Settings | None = None, tls: TLSConfig | None = None,
         insecure_no_auth: bool = False, offload_all: bool = False,
         identifications: Sequence[object] | None = None, validator: DefaultConnValidator | None = None,
         allow: Allow | None = None, pickle: PickleRules | None = None, prtcol: str | None = None,
@@ -98,10 +99,10 @@ class Daemon:
         self._insecure = insecure_no_auth
         self._who_lock = hub.NativeLock()
         sock, self.hostname, self.port, self._local = listen(
-            host or settings.host, port, norange, settings, insecure_no_auth, self._unix_path,
+            host or settings.host, port, bool(norange), settings, insecure_no_auth, self._unix_path,
             is_guarded(None if validator is None else validator.means(), tls),
         )  # fmt: skip
-        self._published = publishhost or settings.publishhost or self.hostname
+        self._published = published_host(publishhost or settings.publishhost or self.hostname, settings)
         self._service = Service(sock, settings, offload_all, self._unix_path, pickle)
         self._service.daemon = weakref.ref(self)
         self._service.tls = tls

@@ -293,9 +293,10 @@ class PyroItems:
     maxconnections = Whole(16000, "connections that a daemon holds", low=1, high=1_000_000)
     # Pyro has 200. A burst of clients that start together must fit; Linux caps it at net.core.somaxconn.
     tcp_listen_backlog = Whole(1024, "connections that may wait to be accepted", low=1, high=65535)
-    dns_uri = Flag(False, "1: addresses of objects carry the host's name, 0: its IP address")
+    # Pyro turns the names that it is told into IP addresses where this is 0, and so loses what publishhost is for.
+    dns_uri = Flag(False, "1: addresses of objects carry the host's name also where only its IP address was given")
     sock_keepalive = Flag(True, "1: the system probes idle connections (TCP keepalive)")
-    oneway_threaded = Flag(True, "1: oneway calls run beside the calls that follow, 0: one after another")
+    oneway_threaded = Flag(True, "1: oneway calls run beside what follows, 0: that waits, on the same connection")
     es_queuesize = Whole(
         1000, "events that wait for one slow subscriber", low=1, high=10_000_000, live=True
     )

@@ -69,7 +69,7 @@ class Serving:
     """The serving half of a connection, in both directions the same."""
 
     __slots__ = (
-        "_busy_timer", "_connection", "_deadlines", "_handler", "_held", "_local_methods", "_methods",
+        "_alone", "_busy_timer", "_connection", "_deadlines", "_handler", "_held", "_local_methods", "_methods",
         "_peer_parity", "_state", "_stream", "_tuning", "_turn", "_turn_end", "cancels_left", "last_id",
         "leaving", "requests", "running", "served",
     )  # fmt: skip
@@ -88,6 +88,8 @@ class Serving:
         self._busy_timer: hub.Timer | None = None
         #: True while requests wait until the peer has taken more of the answers.
         self._held = False
+        #: True while a oneway call runs that what follows has to wait for (oneway_threaded=0).
+        self._alone = False
         self._deadlines: dict[int, float] | None = None
         self.requests: deque[Frame] = deque()
         self.running: dict[int, Call] = {}
@@ -142,7 +144,7 @@ class Serving:
         state, requests, running, limit = (
             self._state, self.requests, self.running, self._tuning.max_in_flight_per_connection,
         )
-        while requests and time.monotonic() < self._turn_end:
+        while requests and not self._alone and time.monotonic() < self._turn_end:
             if len(running) >= limit or state.in_flight >= self._tuning.max_in_flight:
                 self._wait_for_slot()
                 break
@@ -155,13 +157,13 @@ class Serving:
 
     def is_full(self) -> bool:
         """Tell whether requests are held back until something has ended or left."""
-        return self._busy_timer is not None or self._held
+        return self._busy_timer is not None or self._held or self._alone
 
     def _drain(self) -> bool:
         """Serve requests one after another; ends at the turn's end, or when this worker was thrown at."""
         turn = self._turn
         requests = self.requests
-        while requests:
+        while requests and not self._alone:
             if self._serve(requests.popleft()):
                 return False
             if turn != self._turn or time.monotonic() >= self._turn_end:
@@ -272,8 +274,20 @@ class Serving:
             call.oneway = True
             self._answer(request_id, None)
         call.worker = hub.getcurrent()
-        self._run(call, method, args, kwargs)
+        if call.oneway and not self._tuning.oneway_threaded:
+            self._run_alone(call, method, args, kwargs)
+        else:
+            self._run(call, method, args, kwargs)
         return call.thrown
+
+    def _run_alone(self, call: Call, method: Method, args: Any, kwargs: Any) -> None:
+        self._alone = True
+        try:
+            self._run(call, method, args, kwargs)
+        finally:
+            self._alone = False
+            if self.requests:
+                self._state.soon(self._connection.resume)
 
     def _run(self, call: Call, method: Method, args: Any, kwargs: Any) -> None:
         gpyro_method = method  # the watchdog looks for this name

@@ -10,7 +10,7 @@ from gpyro.configuration import Settings
 from gpyro.errors import DaemonError, ProtocolError
 from gpyro.log import Log
 
-__all__ = ["listen", "unix_path_of", "warn_if_open"]
+__all__ = ["listen", "published_host", "unix_path_of", "warn_if_open"]
 
 
 def unix_path_of(host: str) -> str:
@@ -58,6 +58,15 @@ def listen(
     tries = 1 if norange else settings.port_range + 1
     sock = hub.listen_tcp(ips[0], wanted, tries, settings.tcp_listen_backlog, bool(settings.sock_keepalive))
     return sock, host or ips[0], sock.getsockname()[1], local
+
+
+def published_host(host: str, settings: Settings) -> str:
+    """Return the host that addresses name: the name of one that is given by IP address, where dns_uri says so."""
+    if not settings.dns_uri or host.startswith("./u:"):
+        return host
+    if hub.is_loopback(host):
+        return "localhost"
+    return hub.name_of_host(host) or host
 
 
 def warn_if_open(hostname: str, insecure: bool) -> None:

@@ -12,13 +12,15 @@ import pytest
 
 from gpyro._events import clients, courier, link, namedqueue, options, session, subjects
 from gpyro._patterns import linear
-from gpyro.configuration import ITEMS
+from gpyro._pyro3.settings import NAMES, UNUSED
+from gpyro.configuration import ITEMS, NOT_USED
 from gpyro.errors import PatternError
 from gpyro.eventserver import EventService
 from gpyro.naming import parse_rights
 from gpyro.patterns import MAX_PATTERN_LENGTH, compile_regex
 from tests.support.events import event_server
 from tests.support.programs import Program, free_port, make_environment, run
+from tests.support.pyro3_api import symbols
 
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
@@ -53,6 +55,28 @@ def test_the_blocks_of_the_access_page_run_and_its_error_and_its_rights_are_as_s
     assert f"    {done.stdout}" in document.read_text()
     lines = re.search(r"(^    # plant.rights\n.*?)\n\n", document.read_text(), re.MULTILINE | re.DOTALL)
     assert lines and repr(parse_rights(lines[1])) == "<Rights in :Plant, :Plant.safety, :Pyro>"
+
+
+def test_the_blocks_of_the_page_on_pyro3_run_and_its_table_has_all_45_settings() -> None:
+    document = ROOT / "docs" / "pyro3.md"
+    program = "\n".join(blocks(document))
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("PYRO://localhost:")
+    assert done.stdout.endswith("\n3 :Default\n")
+    rows = re.findall(r"^\| `(PYRO\w+)` \| (.*?) \| `(.*?)` \| (.*?) \|$", document.read_text(), re.MULTILINE)
+    assert [name for name, *_ in rows] == [
+        symbol.name.rpartition(".")[2] for symbol in symbols() if symbol.name.startswith("Pyro.config.")
+    ]
+    for name, ours, default, text in rows:
+        if name in NAMES:
+            item = ITEMS[NAMES[name]]
+            value = int(item.default) if isinstance(item.default, bool) else item.default
+            assert (ours, default, text) == (f"`{item.name}`", str(value) or "''", item.help)
+        elif name in UNUSED:
+            assert (ours, default, text) == ("no meaning", str(UNUSED[name]), NOT_USED[name[5:].lower()])
+        else:
+            assert (name, ours) == ("PYRO_CONFIG_FILE", "to read only")
 
 
 def test_the_blocks_of_the_page_on_logins_run_one_after_another_in_one_process() -> None:

@@ -238,3 +238,28 @@ def test_start_is_logged_with_the_active_settings_when_there_is_a_trace_level(
         assert "active settings" not in caplog.text
     with gpyro.Daemon(port=0, norange=True, config=settings(tracelevel=1, logfile=str(log))) as daemon:
         assert f"listening on 127.0.0.1 port {daemon.port}; active settings: port=" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("host", "publishhost", "published"),
+    [
+        ("127.0.0.1", None, "localhost"),
+        ("", None, "localhost"),
+        ("localhost", None, "localhost"),
+        ("127.0.0.1", "plant.example.org", "plant.example.org"),
+    ],
+)
+def test_addresses_carry_names_where_the_setting_dns_uri_says_so(
+    host: str, publishhost: str | None, published: str
+) -> None:
+    settings = gpyro.config.snapshot(dns_uri=1)
+    with gpyro.Daemon("PYRO", host, 0, True, publishhost, config=settings) as daemon:
+        assert daemon.connect(gpyro.ObjBase()).address == published
+    settings = gpyro.config.snapshot(dns_uri=1, publishhost="gate.example.org")
+    with gpyro.Daemon("PYRO", host, 0, True, config=settings) as daemon:
+        assert daemon.connect(gpyro.ObjBase()).address == "gate.example.org"
+
+
+def test_a_daemon_takes_pyros_words_for_its_arguments() -> None:
+    with gpyro.Daemon(prtcol="PYRO", host=None, port=0, norange=1, publishhost=None) as daemon:
+        assert (daemon.protocol, daemon.hostname) == ("PYRO", "127.0.0.1")

@@ -82,3 +82,44 @@ proxy.note("x" * 3_000_000)
         assert (client.returncode, stderr) == (0, "")
         eventually(lambda: len(bench.noted) == 1001)
         assert [len(item) for item in bench.noted if isinstance(item, str)] == [3_000_000]
+
+
+@pytest.mark.parametrize("threaded", [0, 1])
+def test_what_follows_a_oneway_call_waits_for_it_where_the_setting_says_so(threaded: int) -> None:
+    with running_daemon(oneway_threaded=threaded) as running:
+        bench = Bench()
+        proxy, other = running.proxy(bench), running.proxy(bench)
+        proxy._setOneway(["wait", "note"])
+        proxy.wait()
+        proxy.note(1)
+        follower = gevent.spawn(proxy.echo, "after")
+        # The answer to another connection comes back after the server has seen all of the first one's.
+        eventually(lambda: bench.entered == 1)
+        for _ in range(5):
+            other.echo()
+        if threaded:
+            assert follower.get(timeout=10) == "after"
+            assert (bench.noted, bench.finished) == ([1], 0)
+        else:
+            assert (bench.noted, follower.ready()) == ([], False)
+        bench.go.set()
+        assert follower.get(timeout=10) == "after"
+        eventually(lambda: (bench.noted, bench.finished) == ([1], 1))
+
+
+def test_oneway_calls_in_order_go_on_after_one_that_fails_and_survive_their_connection() -> None:
+    with running_daemon(oneway_threaded=0) as running:
+        bench = Bench()
+        proxy = running.proxy(bench)
+        proxy._setOneway(["fail", "note", "wait"])
+        proxy.fail()
+        for number in range(1500):
+            proxy.note(number)
+        assert proxy.echo(1) == 1
+        assert bench.noted == list(range(1500))
+        proxy.wait()
+        for number in range(3000):
+            proxy.note(number)
+        proxy._release()
+        bench.go.set()
+        eventually(lambda: len(bench.noted) == 4500 and not running.connections)
