@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import atexit
 import io
 import os
+import signal
 import sys
 from importlib.machinery import SourceFileLoader
 from types import ModuleType, TracebackType
@@ -53,6 +55,9 @@ def _refuse(text: str) -> NoReturn:
 
 
 def _run(path: str, argv: list[str], patch: bool) -> None:
+    interrupted: list[bool] = []
+    # The first one that is registered is the last one that runs.
+    atexit.register(_end_by_signal, interrupted)
     # Before anything of the program is loaded, as one of its modules may be called like one of ours.
     install(patch)
     try:
@@ -77,11 +82,23 @@ def _run(path: str, argv: list[str], patch: bool) -> None:
     try:
         code = compile(source, path, "exec", dont_inherit=True)
         exec(code, program.__dict__)  # noqa: S102 (running the program is what this is for)
-    except (SystemExit, KeyboardInterrupt):
+    except SystemExit:
         raise
     except BaseException as exc:
         _report(exc)
+        if isinstance(exc, KeyboardInterrupt):
+            interrupted.append(True)
         raise SystemExit(1) from None
+
+
+def _end_by_signal(interrupted: list[bool]) -> None:
+    """End as Python does where nobody caught ctrl-C: so that a shell sees what ended it."""
+    if interrupted:
+        for stream in (sys.stdout, sys.stderr):
+            if stream is not None:
+                stream.flush()
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        os.kill(os.getpid(), signal.SIGINT)
 
 
 def _report(exc: BaseException) -> None:

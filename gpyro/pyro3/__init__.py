@@ -13,31 +13,31 @@ that Pyro's imports bring along are there, too. docs/pyro3.md has the rest.
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from gpyro._pyro3.installing import install
+from gpyro._pyro3.lazy import submodules
 
 if TYPE_CHECKING:
     from gpyro._pyro3.settings import config
 
 __all__ = ["config", "install"]
 
-_MODULES = frozenset((
+_MODULES = (
     "EventService", "configuration", "constants", "core", "errors", "ext", "naming", "nsc", "protocol", "test",
     "util", "xnsc",
-))  # fmt: skip
+)  # fmt: skip
+
+_load = submodules(__name__, *_MODULES)
 
 
 def __getattr__(name: str) -> Any:
-    if name == "config":
-        value = import_module("gpyro._pyro3.settings").config
-    elif name in _MODULES:
-        return import_module(f"{__name__}.{name}")
-    else:
-        raise AttributeError(f"module 'Pyro' ({__name__}) has no attribute {name!r}")
-    globals()[name] = value
-    return value
+    if name != "config":
+        return _load(name)
+    from gpyro._pyro3.settings import config
+
+    globals()[name] = config
+    return config
 
 
 def __dir__() -> list[str]:

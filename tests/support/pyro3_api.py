@@ -54,6 +54,8 @@ def fault_of(symbol: Symbol, samples: Mapping[Any, object]) -> str:
         found = find(symbol.name)
     except AttributeError as exc:
         return f"not there: {exc}"
+    if symbol.name.endswith("__getstate__") and found is getattr(object, "__getstate__", None):
+        return "not there: it is that of object, which has one from Python 3.11 on"
     if kind == "module":
         return "" if isinstance(found, ModuleType) else f"{found!r} is no module"
     if kind in ("const", "classattr"):

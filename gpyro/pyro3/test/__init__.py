@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import Any
+from gpyro._pyro3.lazy import submodules
 
-
-def __getattr__(name: str) -> Any:
-    if name == "echoserver":
-        return import_module(f"{__name__}.{name}")
-    raise AttributeError(f"module 'Pyro.test' ({__name__}) has no attribute {name!r}")
+__getattr__ = submodules(__name__, "echoserver")
