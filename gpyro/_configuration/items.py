@@ -426,7 +426,7 @@ class OwnItems:
 #: Items of Pyro 3 that gpyro does not have, each with the reason. They are passed over in the environment
 #: and in a file, so that an old Pyro.conf can be read as it is.
 NOT_USED: dict[str, str] = {
-    "multithreaded": "every connection has its greenlets; there is no single-threaded mode",
+    "multithreaded": "calls always run side by side; a SynchronizedObjBase takes one at a time",
     "broken_msgwaitall": "reads never ask the system to wait for a whole message",
     "pickle_format": "values travel as data; pickle is an opt-in of one daemon and one proxy",
     "xml_pickle": "values travel as data; there is no XML pickler",

@@ -466,6 +466,22 @@ def test_name_server_in_a_loop_of_the_programs_own(settings: Settings) -> None:
     ns._release()
 
 
+@pytest.mark.parametrize("words", ["by position", "by name"])
+def test_a_starter_takes_its_arguments_as_pyros_does(
+    words: str, settings: Settings, capsys: pytest.CaptureFixture[str]
+) -> None:
+    starter = naming.NameServerStarter()
+    if words == "by position":
+        # hostname, nsport, bcport, keep, persistent, dbdir, Guards, allowmultiple, dontlookupother, verbose
+        starter.initialize("localhost", 0, None, 1, 0, None, (None, None), 0, 1, 1)
+    else:
+        starter.initialize(hostname="localhost", nsport=0, keep=1, dontlookupother=1, verbose=1, role=(0, None))
+    assert "Will ignore shutdown requests." in capsys.readouterr().out
+    assert starter.paired is None
+    assert starter.daemon is not None and starter.daemon.port != settings.ns_port
+    starter.shutdown()
+
+
 def test_waiter_learns_that_the_name_server_could_not_start(running: naming.NameServerStarter) -> None:
     second = naming.NameServerStarter()
     with pytest.raises(NamingError):

@@ -13,7 +13,7 @@ class Listener(Subscriber):
         self.counter += 1
         print("event", event.subject, event.msg, flush=True)
         if self.counter == 3:
-            self.abort()
+            self.abortListen = 1
 
 
 Pyro.core.initClient()
