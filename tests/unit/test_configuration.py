@@ -207,7 +207,7 @@ def test_whole_seconds_become_floats() -> None:
         ("prot", "did you mean 'port'?"),
         ("max_mesage_bytes", "did you mean 'max_message_bytes'?"),
         ("PYRO_PORT", "it is spelled 'port' here"),
-        ("multithreaded", "every connection has its greenlets"),
+        ("multithreaded", "calls always run side by side"),
         ("PYRO_MOBILE_CODE", "code never travels"),
         ("PYROSSL_CERT", "it is spelled 'ssl_cert' here"),
         ("zzzzzzzz", "`gpyro config` lists them all"),
