@@ -69,9 +69,9 @@ class Serving:
     """The serving half of a connection, in both directions the same."""
 
     __slots__ = (
-        "_alone", "_busy_timer", "_connection", "_deadlines", "_handler", "_held", "_local_methods", "_methods",
-        "_peer_parity", "_state", "_stream", "_tuning", "_turn", "_turn_end", "cancels_left", "last_id",
-        "leaving", "requests", "running", "served",
+        "_busy_timer", "_connection", "_deadlines", "_handler", "_held", "_local_methods", "_methods",
+        "_oneway_runs", "_peer_parity", "_state", "_stream", "_tuning", "_turn", "_turn_end", "cancels_left",
+        "last_id", "leaving", "requests", "running", "served",
     )  # fmt: skip
 
     def __init__(self, connection: Any, handler: Any, peer_parity: int) -> None:
@@ -89,7 +89,7 @@ class Serving:
         #: True while requests wait until the peer has taken more of the answers.
         self._held = False
         #: True while a oneway call runs that what follows has to wait for (oneway_threaded=0).
-        self._alone = False
+        self._oneway_runs = False
         self._deadlines: dict[int, float] | None = None
         self.requests: deque[Frame] = deque()
         self.running: dict[int, Call] = {}
@@ -144,7 +144,7 @@ class Serving:
         state, requests, running, limit = (
             self._state, self.requests, self.running, self._tuning.max_in_flight_per_connection,
         )
-        while requests and not self._alone and time.monotonic() < self._turn_end:
+        while requests and not self._oneway_runs and time.monotonic() < self._turn_end:
             if len(running) >= limit or state.in_flight >= self._tuning.max_in_flight:
                 self._wait_for_slot()
                 break
@@ -157,13 +157,13 @@ class Serving:
 
     def is_full(self) -> bool:
         """Tell whether requests are held back until something has ended or left."""
-        return self._busy_timer is not None or self._held or self._alone
+        return self._busy_timer is not None or self._held or self._oneway_runs
 
     def _drain(self) -> bool:
         """Serve requests one after another; ends at the turn's end, or when this worker was thrown at."""
         turn = self._turn
         requests = self.requests
-        while requests and not self._alone:
+        while requests and not self._oneway_runs:
             if self._serve(requests.popleft()):
                 return False
             if turn != self._turn or time.monotonic() >= self._turn_end:
@@ -275,17 +275,17 @@ class Serving:
             self._answer(request_id, None)
         call.worker = hub.getcurrent()
         if call.oneway and not self._tuning.oneway_threaded:
-            self._run_alone(call, method, args, kwargs)
+            self._run_oneway(call, method, args, kwargs)
         else:
             self._run(call, method, args, kwargs)
         return call.thrown
 
-    def _run_alone(self, call: Call, method: Method, args: Any, kwargs: Any) -> None:
-        self._alone = True
+    def _run_oneway(self, call: Call, method: Method, args: Any, kwargs: Any) -> None:
+        self._oneway_runs = True
         try:
             self._run(call, method, args, kwargs)
         finally:
-            self._alone = False
+            self._oneway_runs = False
             if self.requests:
                 self._state.soon(self._connection.resume)
 
