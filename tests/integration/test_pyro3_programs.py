@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 import gpyro
+from gpyro.configuration import ITEMS
 from tests.support.programs import PROGRAMS, Ended, Program, free_port, make_environment, run
 from tests.support.servers import eventually
 
@@ -159,6 +160,16 @@ def test_validators_local_storage_and_logins_of_an_old_program(site: Site) -> No
             "('irmen', 1, 'hello irmen') True True",
             "None True",
         ]
+        assert server.stop().status == 0
+
+
+@pytest.mark.skipif("by_value" not in ITEMS, reason="there is no setting by_value yet")
+def test_objects_of_the_programs_own_classes_travel_by_value(environment: dict[str, str]) -> None:
+    with Program(["-m", "gpyro.pyro3", str(OLD / "shapes_server.py")], environment) as server:
+        uri = server.read_until("serving")
+        client = run(["-m", "gpyro.pyro3", str(OLD / "shapes_client.py"), uri], environment)
+        assert (client.status, client.stderr) == (0, "")
+        assert client.stdout == "6 True True\nTrue 3 4\n"
         assert server.stop().status == 0
 
 
