@@ -20,8 +20,9 @@ from gpyro._events.distributor import Distributor, Target
 from gpyro._events.mailbox import Mailbox
 from gpyro._events.namedqueue import Consumer, NamedQueue
 from gpyro._events.options import QUEUE_FACTOR, Options, check_owner
+from gpyro._events.patternindex import CompiledPattern
+from gpyro._events.replaying import Replay
 from gpyro._events.session import MAX_BOXES, Session
-from gpyro._events.subjects import SubjectIndex
 from gpyro.configuration import Settings
 from gpyro.context import current_call
 from gpyro.errors import EventError, ServerBusyError
@@ -32,9 +33,6 @@ __all__ = ["Member", "Members"]
 #: Seconds between two looks at who is still there, or less where they are not kept for long, and how many are
 #: looked at before others may run.
 SWEEP_SECONDS, SWEPT_AT_ONCE = 5.0, 500
-#: How often the history is gone through for subjects that patterns have not been asked about; meanwhile new ones
-#: come, and at last what is left is asked without a break.
-READ_ROUNDS = 10
 #: How much longer a box is kept for one whose program is connected but does not listen.
 IDLE_FACTOR = 10
 #: Bytes of a token: nobody guesses it.
@@ -207,7 +205,19 @@ class Members:
 
     # -- subjects ----------------------------------------------------------------------------------------------
 
-    def select(self, target: Target, subjects: Sequence[str], patterns: Sequence[str]) -> None:
+    def compile(self, patterns: Iterable[str]) -> list[CompiledPattern]:
+        """Make patterns of texts, while others run.
+
+        Raises:
+            PatternError: one is malformed or could take too long.
+        """
+        compiled = []
+        for text in patterns:
+            compiled.append(self.distributor.index.compile(text))
+            hub.sleep(0)
+        return compiled
+
+    def select(self, target: Target, subjects: Sequence[str], patterns: Sequence[str | CompiledPattern]) -> None:
         """Subscribe a box or queue to subjects and patterns, to all or none of them.
 
         Raises:
@@ -219,8 +229,9 @@ class Members:
             for text in subjects:
                 if index.add_subject(text, target):
                     undo.append(partial(index.remove, text, target))
-            for text in patterns:
-                if index.add_pattern(text, target):
+            for pattern in patterns:
+                text = pattern if isinstance(pattern, str) else pattern.text
+                if index.add_pattern(pattern, target):
                     undo.append(partial(index.remove_pattern, text, target))
         except BaseException:
             for step in undo:
@@ -244,45 +255,18 @@ class Members:
             self.distributor.storage.put_queue(queue.record).settle()
 
     def replay(
-        self, mailbox: Mailbox, subjects: Sequence[str], patterns: Sequence[str], after: int, most: int | None
-    ) -> None:
-        """Subscribe a mailbox, and put those past events into it that it would have got.
-
-        Args:
-            after: the sequence from which on; where the history begins later, an unknown number is lost.
-            most: the last so many of them, and nothing is told of others; None all.
-        """
-        storage = self.distributor.storage
-        probe: SubjectIndex[int] = SubjectIndex()
-        for text in subjects:
-            probe.add_subject(text, 0)
-        for text in patterns:
-            probe.add_pattern(text, 0)
-            hub.sleep(0)
-        for _ in range(READ_ROUNDS):
-            unknown = {record.subject for record in storage.history(after) if probe.find(record.subject) is None}
-            if not unknown:
-                break
-            for subject in unknown:
-                for _ in probe.search(subject):
-                    hub.sleep(0)
-        # From here on no other greenlet runs. A storage with a thread of its own goes on, though: what it takes in
-        # now, and what it has that is not distributed yet, comes twice (docs/events.md, "Known defects").
-        missed = storage.oldest > after + 1
-        found = [record for record in storage.history(after) if probe.matches(0, record.subject)]
-        if most is not None:
-            # What it was subscribed to before it has had.
-            index = self.distributor.index
-            found = [record for record in found if not index.matches(mailbox, record.subject)]
+        self, member: Member, subjects: Sequence[str], patterns: Sequence[CompiledPattern], after: int,
+        most: int | None,
+    ) -> None:  # fmt: skip
+        """Subscribe a mailbox, and put those past events into it that it would have got; see `Replay`."""
+        mailbox = member.box
+        assert isinstance(mailbox, Mailbox)
+        replay = Replay(self.distributor, mailbox, subjects, patterns, after, most)
+        replay.collect()
+        if self.members.get(member.token) is not member:
+            raise EventError("this subscriber has ended while past events were looked for")
+        replay.finish()
         self.select(mailbox, subjects, patterns)
-        kept = found[-min(mailbox.limit if most is None else most, mailbox.limit) :]
-        if most is None and missed:
-            mailbox.note_lost(None)
-        elif most is None and len(kept) < len(found):
-            mailbox.note_lost(len(found) - len(kept))
-        for record in kept:
-            if not mailbox.put(record):
-                mailbox.note_lost(1)
 
     # -- reliable queues -----------------------------------------------------------------------------------------
 
@@ -321,6 +305,17 @@ class Members:
         self.sessions[token] = Session(token, current_call.identity, current_call.caller)
         return token
 
+    def close_session(self, token: str) -> None:
+        """End a link, if it is there; its boxes stay for a while, like those whose connection is gone."""
+        session = self.sessions.get(token)
+        if session is None or session.identity != current_call.identity:
+            return
+        if session.boxes:
+            for member in [member for member in self.members.values() if member.session is session]:
+                self.detach(session, member)
+        session.end()
+        self.sessions.pop(session.token, None)
+
     def session(self, token: str) -> Session:
         """Return the link with this token.
 
@@ -333,17 +328,20 @@ class Members:
         session.note_caller(current_call.caller)
         return session
 
-    def attach(self, session: Session, member: Member, received: int, limit: int) -> int:
+    def attach(self, session: Session, member: Member, received: int, limit: int) -> int | str:
         """Let a link fetch from a box; what was sent and is not among the `received` entries goes out again.
 
         Args:
             limit: how many events its subscriber handles at a time.
 
-        Raises:
-            EventError: the link has too many boxes.
+        Returns:
+            The number by which the link knows the box, or why it cannot be fetched from.
         """
         if len(session.boxes) >= MAX_BOXES and member.session is not session:
-            raise EventError(f"{len(session.boxes)} subscribers share this link already, limit is {MAX_BOXES}")
+            return (
+                f"{len(session.boxes)} subscribers share this thread's connection to the event server already, "
+                f"limit is {MAX_BOXES}; let others listen in other threads or processes"
+            )
         if member.session is not None and member.session is not session:
             member.session.remove(member.box)
         member.session = session
@@ -368,16 +366,17 @@ class Members:
             if isinstance(box, Consumer):
                 # Should it go on as if nothing had been, it has to begin anew to get any more of these.
                 session.is_lost = True
-                box.reader = None
+                session.leave_out(box)
                 box.queue.release_all(box)
 
     # -- objects that are subscribers --------------------------------------------------------------------------
 
     def select_for(self, subscriber: Any, subjects: Sequence[str], patterns: Sequence[str]) -> None:
         """Subscribe an object; as `select`."""
+        compiled = self.compile(patterns)
         courier = self._engage(subscriber)
         try:
-            self.select(courier.mailbox, subjects, patterns)
+            self.select(courier.mailbox, subjects, compiled)
         finally:
             self._dismiss_idle(courier)
 
@@ -484,13 +483,14 @@ class Members:
 
     def _look_at(self, one: Member | Session) -> None:
         is_there = one.is_there()
-        if is_there and (isinstance(one, Session) or one.session is not None):
+        if is_there and (one.is_used() if isinstance(one, Session) else one.session is not None):
             one.seen = time.monotonic()
             return
         limit = self.settings.es_resume_seconds * (IDLE_FACTOR if is_there else 1)
         is_over = time.monotonic() - one.seen > limit
         if isinstance(one, Session):
-            self.lost(one)
+            if not is_there:
+                self.lost(one)
             if is_over:
                 one.end()
                 self.sessions.pop(one.token, None)

@@ -25,7 +25,7 @@ from typing import Any, NamedTuple, Protocol
 from gpyro.errors import ServerBusyError
 from gpyro.eventrecords import EventRecord, QueueRecord
 
-__all__ = ["MAX_CONSUMERS", "Consumer", "Delivery", "NamedQueue"]
+__all__ = ["MAX_CONSUMERS", "Consumer", "Delivery", "NamedQueue", "Waiting"]
 
 #: Most consumers of one queue: waking them costs time for each event.
 MAX_CONSUMERS = 1_000
@@ -88,6 +88,17 @@ class Reader(Protocol):
     def ready(self, box: Any) -> None:
         """There is something to take; called once until `is_listed` is reset."""
         ...
+
+
+class Waiting(NamedTuple):
+    """A publisher that waits for room for so many events and bytes together.
+
+    `settle` is called once, with whether it has that now.
+    """
+
+    events: int
+    size: int
+    settle: Callable[[bool], object]
 
 
 class Consumer:
@@ -168,9 +179,8 @@ class NamedQueue:
         #: Of the events in it, and of those that room was promised to.
         self.bytes = 0
         self.consumers: list[Consumer] = []
-        #: Publishers that wait for room for an event of so many bytes, the first one first: called with whether
-        #: there is some now.
-        self.waiting: deque[tuple[int, Callable[[bool], object]]] = deque()
+        #: Publishers that wait for room, the first one first.
+        self.waiting: deque[Waiting] = deque()
         #: Room that was promised, to events that are not in it yet.
         self.reserved = 0
         self.is_stalled = False
@@ -203,19 +213,35 @@ class NamedQueue:
 
     # -- in ------------------------------------------------------------------------------------------------
 
-    def reserve(self, size: int, always: bool = False) -> bool:
-        """Promise room to an event of this size; False where there is none, or others wait for it."""
-        if not always and (self.waiting or not self._has_room(size)):
+    def could_hold(self, count: int, size: int) -> bool:
+        """Tell whether so many events of so many bytes together would have room if it were empty."""
+        return count <= 1 or (count <= self.record.limit and size <= self.limit_bytes)
+
+    def reserve(self, count: int, size: int, always: bool = False) -> bool:
+        """Promise room to events of this size together; False where there is none, or others wait for it."""
+        if not always and (self.waiting or not self._has_room(count, size)):
             return False
-        self.reserved += 1
+        self.reserved += count
         self.bytes += size
         return True
 
-    def release(self, size: int) -> None:
-        """Take a promise back: the event does not come."""
-        self.reserved -= 1
+    def release(self, count: int, size: int) -> None:
+        """Take a promise back: the events do not come."""
+        self.reserved -= count
         self.bytes -= size
         self._let_in()
+
+    def wait(self, count: int, size: int, settle: Callable[[bool], object]) -> Waiting:
+        """Queue up for room, as `reserve` asked for."""
+        waiting = Waiting(count, size, settle)
+        self.waiting.append(waiting)
+        return waiting
+
+    def withdraw(self, waiting: Waiting) -> None:
+        """A publisher has stopped waiting; harmless where that is settled already."""
+        if waiting in self.waiting:
+            self.waiting.remove(waiting)
+            self._let_in()
 
     def put(self, record: EventRecord) -> None:
         """Take an event for which room was reserved."""
@@ -227,12 +253,14 @@ class NamedQueue:
         """A publisher has waited for too long: nobody waits for this queue until half of it is dealt with."""
         self.is_stalled = True
         waiting, self.waiting = self.waiting, deque()
-        for _, settle in waiting:
-            settle(False)
+        for one in waiting:
+            one.settle(False)
 
-    def _has_room(self, size: int) -> bool:
-        count = len(self._items) + self.reserved
-        return not count or (count < self.record.limit and self.bytes + size <= self.limit_bytes)
+    def _has_room(self, count: int, size: int) -> bool:
+        there = len(self._items) + self.reserved
+        if not there:
+            return self.could_hold(count, size)
+        return there + count <= self.record.limit and self.bytes + size <= self.limit_bytes
 
     def _add(self, record: EventRecord) -> None:
         self.bytes += record.size
@@ -247,10 +275,10 @@ class NamedQueue:
             self._offer(lane)
 
     def _let_in(self) -> None:
-        while self.waiting and self._has_room(self.waiting[0][0]):
-            size, settle = self.waiting.popleft()
-            self.reserve(size, always=True)
-            settle(True)
+        while self.waiting and self._has_room(self.waiting[0].events, self.waiting[0].size):
+            one = self.waiting.popleft()
+            self.reserve(one.events, one.size, always=True)
+            one.settle(True)
         if self.is_stalled and len(self._items) <= self.record.limit // 2:
             self.is_stalled = False
 

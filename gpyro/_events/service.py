@@ -17,6 +17,7 @@ from gpyro._events.mailbox import Mailbox
 from gpyro._events.members import Member, Members
 from gpyro._events.namedqueue import Consumer
 from gpyro._events.options import check_name, check_owner
+from gpyro._events.patternindex import CompiledPattern
 from gpyro._events.reporting import Meter, describe_courier, describe_member, describe_queue, status_of
 from gpyro._events.session import Batch, Session
 from gpyro._events.subjects import subjects_of
@@ -144,22 +145,21 @@ class EventService(ObjBase):
                 since comes first, as far as it is still there.
 
         Returns:
-            Its token, the log, and the highest sequence in it now.
+            Its token, the log, and the highest sequence that is distributed now.
         """
-        names, texts = subjects_of(subjects), subjects_of(patterns, "pattern")
+        names, compiled = subjects_of(subjects), self._members.compile(subjects_of(patterns, "pattern"))
         member = self._members.open(options)
         try:
-            self._select(member, names, texts, history, since)
+            self._select(member, names, compiled, history, since)
         except BaseException:
             self._members.close(member)
             raise
-        storage = self._distributor.storage
-        return member.token, storage.log, storage.newest
+        return member.token, self._distributor.storage.log, self._distributor.distributed
 
     def select(self, box: str, subjects: Any = None, patterns: Any = None, history: int = 0) -> None:
         """Subscribe to more; see `open_box`."""
-        names, texts = subjects_of(subjects), subjects_of(patterns, "pattern")
-        self._select(self._members.find(box), names, texts, history, None)
+        names, compiled = subjects_of(subjects), self._members.compile(subjects_of(patterns, "pattern"))
+        self._select(self._members.find(box), names, compiled, history, None)
 
     def deselect(self, box: str, subjects: Any) -> None:
         """Unsubscribe from these subjects and patterns."""
@@ -173,15 +173,20 @@ class EventService(ObjBase):
         """Begin a link, and return its token."""
         return self._members.open_session()
 
-    def attach(self, link: str, boxes: list[list[Any]]) -> list[int | None]:
+    def close_link(self, link: str) -> None:
+        """End a link, if it is there still; its boxes stay for a while, to be fetched from over another one."""
+        self._members.close_session(link)
+
+    def attach(self, link: str, boxes: list[list[Any]]) -> list[int | str | None]:
         """Let a link fetch from boxes: of each its token, how many entries of it have arrived, and how many events
         its subscriber handles at a time.
 
         Returns:
-            The number by which the link knows each, None where the server does not know it (any more).
+            The number by which the link knows each, None where the server does not know it (any more), or a text
+            that says why it cannot be fetched from.
         """
         session = self._members.session(link)
-        numbers: list[int | None] = []
+        numbers: list[int | str | None] = []
         for token, received, limit in boxes:
             try:
                 member = self._members.find(token)
@@ -262,19 +267,20 @@ class EventService(ObjBase):
         self._meter.note(self._distributor.events, time.monotonic())
 
     def _select(
-        self, member: Member, subjects: list[str], patterns: list[str], history: int, since: list[Any] | None
-    ) -> None:
+        self, member: Member, subjects: list[str], patterns: list[CompiledPattern], history: int,
+        since: list[Any] | None,
+    ) -> None:  # fmt: skip
         target = member.target
         if isinstance(target, Mailbox) and since:
             log, sequence = since
             storage = self._distributor.storage
             known = log == storage.log and sequence <= storage.newest
             if known:
-                self._members.replay(target, subjects, patterns, sequence, None)
+                self._members.replay(member, subjects, patterns, sequence, None)
                 return
             target.note_lost(None)
         if isinstance(target, Mailbox) and history > 0:
-            self._members.replay(target, subjects, patterns, 0, history)
+            self._members.replay(member, subjects, patterns, 0, history)
         else:
             self._members.select(target, subjects, patterns)
 

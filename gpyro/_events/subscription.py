@@ -111,9 +111,10 @@ class Subscription:
     def _open(self, es: Any, subjects: list[str], patterns: list[str], since: list[Any] | None) -> None:
         history = 0 if since else self._history
         token, log, newest = es.open_box(self._options, subjects, patterns, history, since)
-        last = self.inbox.last if since and since[0] == log else newest
+        is_same_log = log == self._log
+        last = self.inbox.last if since and is_same_log else newest
         self.token, self._log = token, log
-        self.inbox.change_box(last)
+        self.inbox.change_box(last, is_same_log)
 
     def close(self) -> None:
         """Tell the server that the box is not needed any more."""

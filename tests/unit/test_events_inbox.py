@@ -71,7 +71,7 @@ def test_new_box_begins_to_count_anew_behind_what_is_pending_of_the_old_one() ->
     handler = Handler()
     handler.inbox.end()
     handler.take([row(1), row(2)])
-    handler.inbox.change_box(2)
+    handler.inbox.change_box(2, True)
     assert handler.inbox.received == 0
     handler.inbox.begin(handler.crew, 1)
     handler.take([row(3)])
@@ -126,3 +126,72 @@ def test_event_that_goes_out_again_while_it_is_handled_is_not_handled_twice() ->
     assert handler.inbox.collect(1) == [[1], []]
     assert repr(handler.inbox) == "<Inbox running, 0 pending, 0 running, 1 handled>"
     assert repr(handler.crew) == "<Crew, 0 inboxes are ready>"
+
+
+def test_lane_that_failed_in_one_box_refuses_nothing_in_the_next_one() -> None:
+    handler = Handler(is_queue=True)
+    handler.failing = {1}
+    handler.take([row(1, lane=1)])
+    handler.inbox.change_box(1, True)
+    handler.take([row(7, lane=1)])
+    assert handler.got == [1, 7], "lane 1 is another one's now"
+
+
+def test_event_of_another_log_is_handled_though_an_old_one_of_its_number_is_under_way() -> None:
+    handler = Handler(is_queue=True, limit=3)
+    handler.gates = {1: Gate()}
+    handler.take([row(1)])
+    handler.inbox.change_box(0, False)
+    gate = handler.gates.pop(1)
+    handler.take([row(1)], question=2)
+    assert handler.got == [1], "this is the new one"
+    assert handler.inbox.collect(2) == [[1], []]
+    gate.set()
+    eventually(lambda: handler.got == [1, 1])
+    assert handler.inbox.collect(3) == [[], []], "the old one is no event of this log"
+
+
+def test_handler_of_an_old_box_keeps_its_lane_under_the_new_number_until_it_is_done() -> None:
+    handler = Handler(is_queue=True, limit=3)
+    handler.gates = {1: Gate()}
+    handler.take([row(1, lane=1), row(2, lane=1)])
+    handler.inbox.change_box(1, True)
+    handler.take([row(1, lane=9, deliveries=2), row(2, lane=9, deliveries=2), row(5, lane=1)])
+    assert handler.got == [5], "lane 1 is another one's now"
+    handler.gates[1].set()
+    eventually(lambda: handler.got == [5, 1, 2])
+    assert handler.inbox.collect(2) == [[5, 1, 2], []]
+
+
+def test_handler_of_an_old_box_that_fails_sets_back_its_lane_under_the_new_number() -> None:
+    handler = Handler(is_queue=True, limit=3)
+    handler.gates, handler.failing = {1: Gate()}, {1}
+    handler.take([row(1, lane=1)])
+    handler.inbox.change_box(1, True)
+    handler.take([row(1, lane=9, deliveries=2), row(2, lane=9, deliveries=2), row(5, lane=1)])
+    handler.gates.pop(1).set()
+    eventually(lambda: handler.got == [5, 1])
+    assert handler.inbox.collect(2) == [[5], [1]]
+    handler.take([row(1, lane=9, deliveries=3), row(2, lane=9, deliveries=3)], question=2)
+    assert handler.got == [5, 1, 1, 2]
+
+
+def test_server_that_begins_anew_twice_leaves_no_handler_that_speaks_for_another_event() -> None:
+    handler = Handler(is_queue=True, limit=3)
+    handler.gates = {1: Gate()}
+    handler.take([row(1)])
+    handler.inbox.change_box(1, True)
+    handler.inbox.change_box(0, False)
+    handler.gates.pop(1).set()
+    eventually(lambda: handler.got == [1])
+    assert handler.inbox.collect(2) == [[], []]
+
+
+def test_what_was_done_and_not_told_is_told_to_the_next_box_of_the_same_log_alone() -> None:
+    handler = Handler(is_queue=True)
+    handler.take([row(1)])
+    handler.inbox.change_box(1, True)
+    assert handler.inbox.collect(2) == [[1], []]
+    handler.take([row(2)])
+    handler.inbox.change_box(0, False)
+    assert handler.inbox.collect(3) == [[], []]

@@ -43,7 +43,7 @@ def join(queue: NamedQueue) -> Consumer:
 
 def put(queue: NamedQueue, *records: EventRecord) -> None:
     for one in records:
-        assert queue.reserve(one.size)
+        assert queue.reserve(1, one.size)
         queue.put(one)
 
 
@@ -182,15 +182,15 @@ def test_consumer_has_a_window() -> None:
 def test_room_is_promised_in_order_and_taken_back() -> None:
     queue, answers = make(2), []
     size = record(1).size
-    assert queue.reserve(size) and queue.reserve(size) and not queue.reserve(size)
-    queue.waiting.append((size, lambda has_room: answers.append(("first", has_room))))
-    queue.waiting.append((size, lambda has_room: answers.append(("second", has_room))))
-    queue.release(size)
+    assert queue.reserve(1, size) and queue.reserve(1, size) and not queue.reserve(1, size)
+    queue.wait(1, size, lambda has_room: answers.append(("first", has_room)))
+    queue.wait(1, size, lambda has_room: answers.append(("second", has_room)))
+    queue.release(1, size)
     assert answers == [("first", True)]
     queue.give_up()
     assert answers == [("first", True), ("second", False)]
     assert queue.is_stalled
-    queue.release(size)
+    queue.release(1, size)
     queue.put(record(1))
     queue.acknowledge([1], 0.0)
     assert not queue.is_stalled and queue.reserved == queue.bytes == 0
@@ -200,12 +200,43 @@ def test_bytes_bound_a_queue_too_and_one_event_always_has_room() -> None:
     size = record(1).size
     queue = make(limit_bytes=2 * size)
     put(queue, record(1), record(2))
-    assert not queue.reserve(size)
+    assert not queue.reserve(1, size)
     queue.acknowledge([1], 0.0)
-    assert queue.reserve(size)
-    queue.release(size)
+    assert queue.reserve(1, size)
+    queue.release(1, size)
     queue.acknowledge([2], 0.0)
-    assert queue.reserve(100 * size)
+    assert queue.reserve(1, 100 * size)
+
+
+def test_events_of_one_call_get_room_together_or_none() -> None:
+    size = record(1).size
+    queue = make(3)
+    put(queue, record(1))
+    assert not queue.reserve(3, 3 * size), "two of the three would have room"
+    assert queue.reserved == 0
+    assert queue.reserve(2, 2 * size)
+
+
+def test_what_a_queue_can_never_hold_is_known() -> None:
+    size = record(1).size
+    queue = make(3, limit_bytes=5 * size)
+    assert queue.could_hold(3, 5 * size)
+    assert not queue.could_hold(4, 4 * size)
+    assert not queue.could_hold(2, 6 * size)
+    assert queue.could_hold(1, 100 * size), "one event always has room"
+
+
+def test_a_publisher_that_stops_waiting_lets_in_who_waits_behind_it() -> None:
+    size = record(1).size
+    queue = make(3)
+    put(queue, record(1))
+    answers: list[tuple[str, bool]] = []
+    many = queue.wait(3, 3 * size, lambda has_room: answers.append(("many", has_room)))
+    queue.wait(1, size, lambda has_room: answers.append(("one", has_room)))
+    queue.withdraw(many)
+    assert answers == [("one", True)]
+    queue.withdraw(many)
+    assert queue.reserved == 1
 
 
 def test_what_was_kept_is_there_at_the_beginning() -> None:
