@@ -60,7 +60,7 @@ class Adapter:
     @property
     def URI(self) -> PyroURI | None:
         """The address behind the proxy, as far as it is known."""
-        return self._core.resolved or self._core.uri
+        return self._core.address()
 
     def rebindURI(self, tries: int = 2**63 - 1, wait: float = 1) -> None:
         """Connect again, at most `tries` times with `wait` seconds between.
@@ -127,7 +127,7 @@ class Proxy:
     def URI(self) -> PyroURI:
         """The address, resolved as far as it is known."""
         core: Core = self.__dict__["_core"]
-        uri = core.resolved or core.uri
+        uri = core.address()
         if uri is None:
             raise URIError("an object of a connection has no address")
         return uri
@@ -243,8 +243,15 @@ class Proxy:
     def __reduce__(self) -> tuple[Any, ...]:
         core: Core = self.__dict__["_core"]
         if core.bound is not None:
-            raise TypeError("a proxy for an object of a connection cannot be pickled")
-        return type(self), (str(core.uri),)
+            raise TypeError(
+                f"{self!r} cannot be pickled: what it stands for has no address; connect that to a daemon, and "
+                "pickle a proxy for it"
+            )
+        return type(self), (str(core.uri),), (core.timeout, core.oneway)
+
+    def __setstate__(self, state: tuple[float | None, frozenset[str]]) -> None:
+        core: Core = self.__dict__["_core"]
+        core.timeout, core.oneway = state
 
 
 class AttrProxy(Proxy):

@@ -39,6 +39,8 @@ __all__ = ["CallerEnd", "Core", "run_callbacks"]
 MAX_WAIT_SECONDS = 3600.0
 #: Times that one call is sent again because it provably never started, before its error is raised.
 MAX_RESENDS = 2
+#: What an address by location becomes once the object's id is known.
+LOCATIONS = {"PYROLOC": "PYRO", "PYROLOCSSL": "PYROSSL"}
 #: Times that a connection is begun anew because the proxy was released while it was being opened.
 MAX_RELEASES = 100
 
@@ -179,6 +181,16 @@ class Core:
 
     # -- connections -----------------------------------------------------------------------------------------
 
+    def address(self) -> PyroURI | None:
+        """Return the address, resolved as far as it is known; None for an object of a connection.
+
+        That of a PYROLOC names the object's id once a call has found it out, as in Pyro.
+        """
+        uri, object_id = self.resolved or self.uri, self.object_id
+        if uri is None or not object_id or uri.protocol not in LOCATIONS:
+            return uri
+        return PyroURI(uri.address, object_id, uri.port, LOCATIONS[uri.protocol])
+
     def is_connected(self) -> bool:
         """Tell whether there is a connection that calls may go over, of any thread."""
         connections = [self.bound] if self.bound is not None else list(self._connections.values())
@@ -276,7 +288,7 @@ class Core:
                 # The object may have moved since its name was looked up; nothing has been sent yet.
                 return self._open(state, until)
             raise
-        if uri.protocol in ("PYROLOC", "PYROLOCSSL"):
+        if uri.protocol in LOCATIONS:
             self._resolve_location(uri, connection, until)
         return connection
 
@@ -326,7 +338,7 @@ class Core:
                 raise URIError(f"{self.uri} stands for {uri}, which is a name again")
             self.resolved = uri
             self._resolved_at = time.monotonic()
-        if not self.object_id and uri.protocol not in ("PYROLOC", "PYROLOCSSL"):
+        if not self.object_id and uri.protocol not in LOCATIONS:
             self.object_id = uri.objectID
         return uri
 
@@ -351,7 +363,7 @@ class Core:
 
     def unresolve(self) -> None:
         """What was found out about a name may not hold any more; it is asked again next time."""
-        if self.uri is not None and self.uri.protocol in ("PYRONAME", "PYROLOC", "PYROLOCSSL"):
+        if self.uri is not None and self.uri.protocol in ("PYRONAME", *LOCATIONS):
             self.resolved = None
             self.object_id = ""
             self.targets.clear()

@@ -21,16 +21,14 @@ import ormsgpack
 
 from .. import errors
 from ..errors import NoModuleError, RemoteError, SerializationError
+from ..util import bounded_lines, is_remote_note, remote_note
 from .limits import Extension, Refused, Unpacker, describe
 from .registry import BY_CLASS, EXCEPTION_NAMES, EXCEPTIONS, builtin_base
 from .standard import broken, decodes
 
-__all__ = ["NOTE_PREFIX", "encode_exception"]
+__all__ = ["encode_exception"]
 
 Ext = ormsgpack.Ext
-
-#: The note that shows the remote traceback; it is made anew at each hop and never travels.
-NOTE_PREFIX = "Remote traceback:\n"
 
 _CHAIN_DEPTH = 8  # of __cause__, __context__ and groups inside groups
 _MAX_EXCEPTIONS = 1000  # in one chain or group; more are left out
@@ -199,14 +197,16 @@ def _stack_of(exc: BaseException, stack: list[str] | None) -> list[str] | None:
     if stack is None:
         return None
     further = getattr(exc, "remote_stacktrace", None)
-    return _lines([*stack, *(further if isinstance(further, list) else ())]) or None
+    # Each hop adds its own, so that not one but all of them together are bounded.
+    return bounded_lines(_lines([*stack, *(further if isinstance(further, list) else ())])) or None
 
 
 def _notes_of(exc: BaseException) -> list[str] | None:
     notes = getattr(exc, "__notes__", None)
     if not isinstance(notes, list):
         return None
-    return _lines(note for note in notes if not str(note).startswith(NOTE_PREFIX)) or None
+    # That of the remote traceback is made anew at each hop.
+    return _lines(note for note in notes if not is_remote_note(note)) or None
 
 
 # Receiving
@@ -228,7 +228,7 @@ def _decode_exception(payload: bytes, level: Unpacker) -> BaseException:
     # Into __dict__: a class of the user's may have a __setattr__ of its own.
     if parts.stack:
         exc.__dict__["remote_stacktrace"] = parts.stack
-        notes.append(NOTE_PREFIX + "".join(_ended(line) for line in parts.stack).rstrip("\n"))
+        notes.append(remote_note(map(_ended, parts.stack)))
     if notes:
         exc.__dict__["__notes__"] = notes
     return exc

@@ -110,6 +110,8 @@ def test_copies_keep_kind_address_and_controls() -> None:
         assert (core.timeout, core.oneway) == (3.0, frozenset({"forget"}))
     back = pickle.loads(pickle.dumps(proxy))
     assert type(back) is gpyro.AttrProxy and back == proxy
+    core = back.__dict__["_core"]
+    assert (core.timeout, core.oneway) == (3.0, frozenset({"forget"}))
 
 
 @pytest.mark.parametrize("timeout", [-1, -0.5])
@@ -139,7 +141,8 @@ def test_proxy_of_a_name_server_is_copied_and_pickled_without_a_connection() -> 
     assert (twin.identification, twin.oneway) == ("secret", frozenset({"ping"}))
     thawed = pickle.loads(pickle.dumps(proxy))
     assert type(thawed) is gpyro.naming.NameServerProxy
-    assert thawed.__dict__["_core"].identification is None
+    core = thawed.__dict__["_core"]
+    assert (core.identification, core.oneway) == (None, frozenset({"ping"}))
 
 
 def test_identification_that_is_none_is_refused_and_changes_nothing() -> None:
