@@ -128,7 +128,7 @@ def test_assigning_a_new_name_creates_it_at_the_object_and_a_method_is_no_attrib
         house = House()
         proxy = server.attr_proxy(house)
         proxy.colour = "red"
-        assert house.colour == "red"  # type: ignore[attr-defined]
+        assert house.colour == "red"
         with pytest.raises(AttributeError, match="not an attribute: 'add'"):
             proxy.add = 5
         with pytest.raises(AttributeError, match="sum"):
