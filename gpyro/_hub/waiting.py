@@ -7,14 +7,18 @@ asked of `current_state`: one that we make ends with its thread, one that gevent
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import select
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import gevent
+from gevent import monkey
 from gevent._hub_local import get_hub_if_exists
 from gevent.hub import Waiter
 
 from gpyro._hub.state import Timer, current_state
+
+_poll: Callable[[], select.poll] = monkey.get_original("select", "poll")
 
 __all__ = ["Signal", "is_hub_greenlet", "run_pending", "sleep", "wait_for"]
 
@@ -69,7 +73,19 @@ def wait_for(signal: Signal, others: Sequence[Any], timeout_seconds: float | Non
         for watcher in watchers:
             watcher.stop()
             watcher.close()
-    return ready
+    # A wait that was over before the loop looked at them has seen none.
+    return ready or _readable(others)
+
+
+def _readable(others: Sequence[Any]) -> list[Any]:
+    """Return those that are readable now, without waiting."""
+    by_descriptor = {other if isinstance(other, int) else other.fileno(): other for other in others}
+    if not by_descriptor:
+        return []
+    poll = _poll()
+    for descriptor in by_descriptor:
+        poll.register(descriptor, select.POLLIN)
+    return [by_descriptor[descriptor] for descriptor, found in poll.poll(0) if not found & select.POLLNVAL]
 
 
 def _note_ready(other: Any, ready: list[Any], watcher: Any, waiter: Any) -> None:
