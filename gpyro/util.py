@@ -127,7 +127,7 @@ def getPyroTraceback(
     if exc_obj is None:
         return []
     lines = traceback.format_exception(exc_type or type(exc_obj), exc_obj, exc_trb or exc_obj.__traceback__)
-    lines.extend(_unnoted(exc_obj))
+    lines.extend(_not_in("".join(lines), exc_obj))
     return lines
 
 
@@ -147,19 +147,15 @@ def _framed(lines: Iterable[object]) -> Iterator[str]:
     yield REMOTE_END
 
 
-def _unnoted(exc_obj: BaseException, itself: bool = True) -> Iterator[str]:
-    """Write the remote tracebacks that a plain traceback does not show; without `itself` those of its causes."""
+def _not_in(text: str, exc_obj: BaseException, itself: bool = True) -> Iterator[str]:
+    """Write the remote tracebacks that a traceback does not show; without `itself` those of its causes."""
     for exc in _chain(exc_obj):
-        if exc is exc_obj and not itself:
-            continue
         remote = getattr(exc, "remote_stacktrace", None)
-        if isinstance(remote, (list, tuple)) and remote and not _is_noted(exc):
-            yield from _framed(remote)
-
-
-def _is_noted(exc: BaseException) -> bool:
-    notes = getattr(exc, "__notes__", ())
-    return hasattr(exc, "add_note") and any(map(is_remote_note, notes))
+        if isinstance(remote, (list, tuple)) and remote and (itself or exc is not exc_obj):
+            # Not asked of the Python's version: with the package exceptiongroup older ones show notes as well.
+            framed = "".join(_framed(remote))
+            if framed not in text:
+                yield from framed.splitlines(keepends=True)
 
 
 def _chain(exc: BaseException) -> Iterator[BaseException]:
@@ -209,7 +205,8 @@ def _format(exc: BaseException, detailed: bool) -> str:
     notes = getattr(shown, "__notes__", None)
     if isinstance(notes, (list, tuple)):
         shown.__notes__ = [note for note in notes if not is_remote_note(note)]  # type: ignore[attr-defined]
-    text = "".join(shown.format()) + "".join(_unnoted(exc, itself=False))
+    text = "".join(shown.format())
+    text += "".join(_not_in(text, exc, itself=False))
     return text + "".join(_locals_of(frames)) if detailed else text
 
 

@@ -258,7 +258,8 @@ def test_remote_traceback_of_an_onward_call_travels_beside_the_lines_and_not_in_
     exc = with_remote(caught(divide), REMOTE)
     text = "".join(traceback_lines(exc))
     assert "in divide" in text and "server.py" not in text
-    assert ("a note" in text) == hasattr(exc, "add_note")
+    # Python 3.10 shows notes where the package exceptiongroup is, which pytest needs there.
+    assert "a note" in text
 
 
 def test_remote_traceback_of_a_cause_travels_within_the_lines() -> None:
