@@ -24,6 +24,7 @@ from typing import Any, NamedTuple, NoReturn
 from gpyro._configuration.items import (
     ITEMS,
     NOT_USED,
+    PROGRAM,
     CertificateFile,
     FilePath,
     Item,
@@ -37,7 +38,9 @@ from gpyro._configuration.items import (
 from gpyro._configuration.sources import Surroundings, current_directory, nothing, read_surroundings
 from gpyro.errors import ConfigurationError
 
-__all__ = ["ITEMS", "NOT_USED", "ConfigurationError", "Item", "Row", "Settings", "config", "read_surroundings"]
+__all__ = [
+    "ITEMS", "NOT_USED", "PROGRAM", "ConfigurationError", "Item", "Row", "Settings", "config", "read_surroundings",
+]  # fmt: skip
 
 #: Pairs of items of which the first must not be larger than the second; looked at when a snapshot is taken.
 ORDERED_PAIRS = (

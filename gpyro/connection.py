@@ -54,9 +54,17 @@ STRANGER_SECONDS = 1.0
 log = logging.getLogger("gpyro.connection")
 
 
-def make_codec(limits: CodecLimits, references: References, pickle: Any) -> Any:
+def make_codec(
+    limits: CodecLimits, references: References, pickle: Any, modules: tuple[str, ...],
+    is_trusted: Callable[[], bool],
+) -> Any:  # fmt: skip
     """Return what turns values into bytes and back: data, or where both sides were told so pickles."""
-    codec = Codec(limits, references)
+    by_value = None
+    if modules:
+        from gpyro._serializers.byvalue import ByValue  # only daemons and proxies that list modules
+
+        by_value = ByValue(modules, is_trusted)
+    codec = Codec(limits, references, by_value)
     if pickle is None:
         return codec
     from gpyro._serializers.pickling import PickleCodec  # only daemons and proxies that were told to speak pickle
@@ -72,6 +80,8 @@ class Handler(Protocol):
     offload_all: bool
     #: What pickles may name, where this side speaks pickle; None where it does not.
     pickle: Any
+    #: Names of modules whose classes travel by value without being registered.
+    by_value: tuple[str, ...]
 
     def find(self, connection: Connection, target: bytes, access: int, object_id: str, name: str) -> Method:
         """Return what a request is for; may remember it in `methods` under `target`."""
@@ -134,7 +144,9 @@ class Connection:
         self.opening = Opening(self, side is Side.SERVER)
         self.machine = Machine(side, self.tuning.wire, self.state.take_buffer, self.state.give_buffer)
         self.exports = Exports(self, self.tuning.max_exports)
-        self.codec = make_codec(self.tuning.codec, self.exports, handler.pickle)
+        self.codec = make_codec(
+            self.tuning.codec, self.exports, handler.pickle, handler.by_value, self.is_trusted
+        )
         self.calls = Calling(self, 1 if side is Side.CLIENT else 2)
         self.serving = Serving(self, handler, 1 if side is Side.SERVER else 0)
         self.closed_by: Exception | None = None
@@ -235,6 +247,11 @@ class Connection:
     def is_local(self) -> bool:
         """Tell whether the peer is on this machine."""
         return self.stream.is_local()
+
+    def is_trusted(self) -> bool:
+        """Tell whether the peer is on this machine, or has proved who it is and nobody changes what it says."""
+        has_proved = self.machine.side is Side.CLIENT or self.identity is not None
+        return self.is_local() or (has_proved and self.is_protected())
 
     def may_see_tracebacks(self) -> bool:
         """Tracebacks name files; they are for this machine and for those who have proved who they are."""

@@ -97,9 +97,13 @@ class Proxy:
         tls: how to speak TLS with a PYROSSL or PYROLOCSSL address; by default as the settings ssl_* say.
         pickle: speak pickle, and nothing else, with a daemon that has proved who it is and was told the same; what
             its pickles may name. See docs/pickle.md before you use it.
+        by_value: full names of modules whose plain classes travel by value without being registered, over
+            loopback and with servers that have proved who they are; by default the setting of that name. See
+            docs/by_value.md.
 
     Raises:
         URIError: the text is not an address.
+        ConfigurationError: `by_value` holds what is no module of the program's own.
 
     Resources: `_release()` closes its connection, as does its end; it connects again when used.
     """
@@ -108,7 +112,7 @@ class Proxy:
 
     def __init__(
         self, uri: PyroURI | str, *, config: Settings | None = None, tls: TLSConfig | None = None,
-        pickle: PickleRules | None = None,
+        pickle: PickleRules | None = None, by_value: Iterable[str] | None = None,
     ) -> None:  # fmt: skip
         parsed = uri if isinstance(uri, PyroURI) else PyroURI(uri)
         core = self.__dict__["_core"] = Core(parsed, config)
@@ -121,6 +125,8 @@ class Proxy:
             if not isinstance(pickle, PickleRules):
                 raise TypeError(f"pickle={pickle!r}; it takes gpyro.PickleRules(allow=[...]), see docs/pickle.md")
             core.pickle_rules = pickle
+        if by_value is not None:
+            core.by_value = Settings.by_value.check(by_value)
         self.__dict__["objectID"] = parsed.objectID
 
     @property

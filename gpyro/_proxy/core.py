@@ -48,9 +48,12 @@ MAX_RELEASES = 100
 class CallerEnd:
     """The handler of connections that proxies open: it serves objects that were passed, and nothing else."""
 
-    def __init__(self, settings: Settings | None, pickle: Any = None) -> None:
+    def __init__(
+        self, settings: Settings | None, pickle: Any = None, by_value: tuple[str, ...] | None = None
+    ) -> None:
         self.settings = settings or process_config
         self.pickle = pickle
+        self.by_value = self.settings.by_value if by_value is None else by_value
         self.tuning = Tuning.of(self.settings)
         self.methods: dict[bytes, Method] = {}
         self.offload_all = False
@@ -115,9 +118,9 @@ class Core:
     """What the proxies and methods of one address share: its connections and how calls are made."""
 
     __slots__ = (
-        "_connections", "_end", "_epoch", "_lock", "_openings", "_resolved_at", "_settings", "bound", "calls",
-        "identification", "object_id", "oneway", "pickle_rules", "resolved", "targets", "timeout", "tls", "uri",
-        "validator",
+        "_connections", "_end", "_epoch", "_lock", "_openings", "_resolved_at", "_settings", "bound", "by_value",
+        "calls", "identification", "object_id", "oneway", "pickle_rules", "resolved", "targets", "timeout",
+        "tls", "uri", "validator",
     )  # fmt: skip
 
     def __init__(self, uri: PyroURI | None, settings: Settings | None, bound: Connection | None = None) -> None:
@@ -131,6 +134,8 @@ class Core:
         self.tls: TLSConfig | None = None
         #: What the server's pickles may name, where this proxy speaks pickle.
         self.pickle_rules: Any = None
+        #: Modules whose classes travel by value without being registered; None is the setting.
+        self.by_value: tuple[str, ...] | None = None
         #: The PYRO address behind a PYRONAME or PYROLOC one, once asked for.
         self.resolved: PyroURI | None = None
         self._resolved_at = 0.0
@@ -272,7 +277,7 @@ class Core:
 
     def _open(self, state: hub.HubState, until: float | None) -> Connection:
         if self._end is None:
-            self._end = CallerEnd(self._settings, self.pickle_rules)
+            self._end = CallerEnd(self._settings, self.pickle_rules, self.by_value)
         remembered = self.resolved
         uri = self._resolve()
         try:
@@ -385,7 +390,7 @@ class Core:
         """Give a copy of the proxy what this one was told."""
         twin.timeout, twin.oneway = self.timeout, self.oneway
         twin.identification, twin.validator = self.identification, self.validator
-        twin.tls, twin.pickle_rules = self.tls, self.pickle_rules
+        twin.tls, twin.pickle_rules, twin.by_value = self.tls, self.pickle_rules, self.by_value
 
     def release(self) -> None:
         """Close the connections; what is queued is sent first. The next call connects again."""

@@ -69,6 +69,8 @@ class FaultPacker(Protocol):
 
     def deeper(self, make: Callable[[], Any]) -> Any: ...
 
+    def sends_whole(self, kind: type) -> bool: ...
+
 
 def _enter_known() -> None:
     for source in (vars(builtins), {name: vars(errors)[name] for name in errors.__all__}):
@@ -182,15 +184,17 @@ def _attributes_of(exc: BaseException, packer: FaultPacker) -> dict[str, bytes]:
     for cls, names in _C_ATTRIBUTES:
         if isinstance(exc, cls):
             found.update({name: getattr(exc, name) for name in names if getattr(exc, name, None) is not None})
+    whole = packer.sends_whole(type(exc))
     packed = {
         name: packer.attempt(value)
         for name, value in found.items()
-        if type(name) is str and name.isidentifier() and not name.startswith("_") and name not in _OWN_ATTRIBUTES
+        if type(name) is str and name.isidentifier() and name not in _OWN_ATTRIBUTES
+        if not name.startswith("_") or (whole and not name.startswith("__"))
     }
     return {name: blob for name, blob in packed.items() if blob is not None}
 
 
-_OWN_ATTRIBUTES = frozenset(("args", "remote_stacktrace", "remote_type", "exceptions", "message"))
+_OWN_ATTRIBUTES = frozenset(("args", "remote_stacktrace", "remote_type", "exceptions"))
 
 
 def _stack_of(exc: BaseException, stack: list[str] | None) -> list[str] | None:
@@ -267,12 +271,14 @@ def _build(parts: _Parts, level: Unpacker) -> BaseException:
     args = [_read(blob, level) for blob in parts.args]
     attributes = {name: _read(blob, level) for name, blob in parts.attributes.items()}
     cls = EXCEPTIONS.get(parts.name)
+    strange = None if cls is not None else level.strange_exception(parts.name)
     if parts.name == "builtins.BaseExceptionGroup":
         cls = EXCEPTIONS.get("builtins.ExceptionGroup")  # its members are Exceptions by now
-    exc = None if cls is None else _make_known(cls, args, parts.members)
+    known = cls or strange
+    exc = None if known is None else _make_known(known, args, parts.members)
     if exc is None:
         exc = _make_remote(parts, args)
-    _put_attributes(exc, attributes)
+    _put_attributes(exc, attributes, type(exc) is strange)
     return exc
 
 
@@ -334,10 +340,11 @@ _UnnamedError.__name__ = _UnnamedError.__qualname__ = "RemoteError"
 _UnnamedError.__module__ = RemoteError.__module__
 
 
-def _put_attributes(exc: BaseException, attributes: dict[str, Any]) -> None:
+def _put_attributes(exc: BaseException, attributes: dict[str, Any], whole: bool) -> None:
     in_c = {name: cls for cls, names in _C_ATTRIBUTES if isinstance(exc, cls) for name in names}
     for name, value in attributes.items():
-        if name in _OWN_ATTRIBUTES or name.startswith("_") or callable(getattr(type(exc), name, None)):
+        is_private = name.startswith("__") if whole else name.startswith("_")
+        if name in _OWN_ATTRIBUTES or is_private or callable(getattr(type(exc), name, None)):
             continue
         if name in in_c:
             getattr(in_c[name], name).__set__(exc, value)
