@@ -31,7 +31,7 @@ __all__ = ["HOOKS", "ByValue", "attribute_fault"]
 
 #: What no class on the way up may define. The last three hide what an object is or holds.
 HOOKS = (
-    "__del__", "__new__", "__setattr__", "__getattribute__", "__hash__", "__eq__", "__slots__", "__reduce__",
+    "__del__", "__new__", "__setattr__", "__getattribute__", "__eq__", "__hash__", "__slots__", "__reduce__",
     "__reduce_ex__", "__setstate__", "__getstate__", "__dict__", "__class__",
 )  # fmt: skip
 
@@ -42,8 +42,10 @@ _MAX_PARTS = 32
 _BUILT_IN = frozenset(
     cls for cls in vars(builtins).values() if isinstance(cls, type) and cls.__module__ == "builtins"
 )
-#: As `cls.__dict__`, whatever a metaclass says.
+#: As `cls.__dict__` and so on, whatever a metaclass says.
 _space_of: Callable[[type], dict[str, Any]] = type.__dict__["__dict__"].__get__
+_module_of: Callable[[type], str] = type.__dict__["__module__"].__get__
+_path_of: Callable[[type], str] = type.__dict__["__qualname__"].__get__
 _METHODS = (FunctionType, staticmethod, classmethod)
 
 _NOT_LISTED = "is not in by_value, or is none of the program's own"
@@ -109,7 +111,7 @@ class ByValue:
     def exception(self, name: str) -> type[Exception] | None:
         """Return the class of an exception that arrives as itself by its name; None where it does not."""
         cls = self._find(name) if self._is_trusted() else None
-        return cls if cls is not None and issubclass(cls, Exception) and not self._fault_of(cls) else None
+        return cls if cls is not None and not self._fault_of(cls) and issubclass(cls, Exception) else None
 
     def sends_exception(self, cls: type) -> bool:
         """Say whether an exception's private attributes travel as well: its class is the program's own."""
@@ -123,7 +125,7 @@ class ByValue:
         """
         for key in _nested(keys):
             cls = type(key)
-            if cls not in BY_CLASS and cls not in EXCEPTION_NAMES and is_listed(cls.__module__, self._modules):
+            if cls not in BY_CLASS and cls not in EXCEPTION_NAMES and is_listed(_module_of(cls), self._modules):
                 if getattr(cls, "_gpyro_by_reference_", False) is not True:
                     raise Refused(f"a {_name(cls)} {_NO_KEY}")
 
@@ -162,7 +164,7 @@ class ByValue:
                 return None
             space = _space_of(found)
         # A name under which another module's class was imported is not that class's own.
-        own = space.get("__module__") == module and type.__dict__["__qualname__"].__get__(found) == ".".join(path)
+        own = space.get("__module__") == module and _path_of(found) == ".".join(path)
         return found if own else None
 
     def _unknown(self, name: object) -> str:
@@ -221,11 +223,11 @@ def _base_fault(cls: type) -> str:
 
 
 def _name(cls: type) -> str:
-    return f"{cls.__module__}.{cls.__qualname__}"
+    return f"{_module_of(cls)}.{_path_of(cls)}"
 
 
 def _way_out(cls: type) -> str:
-    return f"gpyro.register({cls.__qualname__}) on both sides"
+    return f"gpyro.register({_path_of(cls)}) on both sides"
 
 
 def _nested(keys: Iterable[Any]) -> Iterator[Any]:
