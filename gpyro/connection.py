@@ -31,7 +31,7 @@ from gpyro.errors import (
     TimeoutError,
 )
 from gpyro.objects import Method
-from gpyro.serializers import Codec, CodecLimits, References
+from gpyro.serializers import Codec
 from gpyro.wire.hello import FEATURES, Feature, Greeting
 from gpyro.wire.native import (
     HEADER,
@@ -54,22 +54,21 @@ STRANGER_SECONDS = 1.0
 log = logging.getLogger("gpyro.connection")
 
 
-def make_codec(
-    limits: CodecLimits, references: References, pickle: Any, modules: tuple[str, ...],
-    is_trusted: Callable[[], bool],
-) -> Any:  # fmt: skip
+def make_codec(connection: Connection, handler: Handler) -> Any:
     """Return what turns values into bytes and back: data, or where both sides were told so pickles."""
     by_value = None
-    if modules:
+    if handler.by_value:
         from gpyro._serializers.byvalue import ByValue  # only daemons and proxies that list modules
 
-        by_value = ByValue(modules, is_trusted)
-    codec = Codec(limits, references, by_value)
-    if pickle is None:
+        # Now, as the socket does not tell any more once it is closed, and answers may be decoded after that.
+        is_local = connection.is_local()
+        by_value = ByValue(handler.by_value, lambda: is_local or connection.is_known())
+    codec = Codec(connection.tuning.codec, connection.exports, by_value)
+    if handler.pickle is None:
         return codec
     from gpyro._serializers.pickling import PickleCodec  # only daemons and proxies that were told to speak pickle
 
-    return PickleCodec(codec, pickle)
+    return PickleCodec(codec, handler.pickle)
 
 
 class Handler(Protocol):
@@ -144,9 +143,7 @@ class Connection:
         self.opening = Opening(self, side is Side.SERVER)
         self.machine = Machine(side, self.tuning.wire, self.state.take_buffer, self.state.give_buffer)
         self.exports = Exports(self, self.tuning.max_exports)
-        self.codec = make_codec(
-            self.tuning.codec, self.exports, handler.pickle, handler.by_value, self.is_trusted
-        )
+        self.codec = make_codec(self, handler)
         self.calls = Calling(self, 1 if side is Side.CLIENT else 2)
         self.serving = Serving(self, handler, 1 if side is Side.SERVER else 0)
         self.closed_by: Exception | None = None
@@ -248,10 +245,10 @@ class Connection:
         """Tell whether the peer is on this machine."""
         return self.stream.is_local()
 
-    def is_trusted(self) -> bool:
-        """Tell whether the peer is on this machine, or has proved who it is and nobody changes what it says."""
-        has_proved = self.machine.side is Side.CLIENT or self.identity is not None
-        return self.is_local() or (has_proved and self.is_protected())
+    def is_known(self) -> bool:
+        """Tell whether the peer has proved who it is, and nobody on the way can change what it says."""
+        # A server has proved itself by what protects a caller's connection: its certificate, or the login.
+        return self.is_protected() and (self.machine.side is Side.CLIENT or self.identity is not None)
 
     def may_see_tracebacks(self) -> bool:
         """Tracebacks name files; they are for this machine and for those who have proved who they are."""

@@ -18,7 +18,7 @@ When the program calls its methods, they run on what the peer chose: that danger
 from __future__ import annotations
 
 import builtins
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from types import FunctionType, GetSetDescriptorType
 from typing import Any
 
@@ -123,8 +123,7 @@ class ByValue:
         Raises:
             Refused: one does.
         """
-        for key in _nested(keys):
-            cls = type(key)
+        for cls in _kinds_in(keys):
             if cls not in BY_CLASS and cls not in EXCEPTION_NAMES and is_listed(_module_of(cls), self._modules):
                 if getattr(cls, "_gpyro_by_reference_", False) is not True:
                     raise Refused(f"a {_name(cls)} {_NO_KEY}")
@@ -135,9 +134,8 @@ class ByValue:
         Raises:
             SerializationError: one does.
         """
-        for key in _nested(keys):
-            if type(key) in rebuilt:
-                raise SerializationError(f"a {_name(type(key))} that arrived {_NO_KEY}")
+        for cls in _kinds_in(keys) & rebuilt:
+            raise SerializationError(f"a {_name(cls)} that arrived {_NO_KEY}")
 
     # Looking up
 
@@ -230,18 +228,26 @@ def _way_out(cls: type) -> str:
     return f"gpyro.register({_path_of(cls)}) on both sides"
 
 
-def _nested(keys: Iterable[Any]) -> Iterator[Any]:
-    """Give the keys, and what is in those that are tuples and the like; each once."""
+def _kinds_in(keys: Iterable[Any]) -> set[type]:
+    """Return the types of the keys, and of what is in those that are tuples and the like."""
+    kinds: set[type] = set()
     seen: set[int] = set()
     level = list(keys)
     while level:
-        yield from level
-        deeper: list[Any] = []
-        for key in level:
-            if isinstance(key, tuple | frozenset | slice) and id(key) not in seen:
-                seen.add(id(key))
-                deeper += (key.start, key.stop, key.step) if isinstance(key, slice) else key
-        level = deeper
+        here = set(map(type, level))
+        kinds |= here
+        nests = {kind for kind in here if issubclass(kind, tuple | frozenset | slice)}
+        if not nests:
+            break
+        # Each once, as they may share what they hold.
+        new = {id(key): key for key in level if type(key) in nests and id(key) not in seen}
+        seen.update(new)
+        level = [part for key in new.values() for part in _parts_of(key)]
+    return kinds
+
+
+def _parts_of(key: Any) -> Iterable[Any]:
+    return (key.start, key.stop, key.step) if isinstance(key, slice) else key
 
 
 # Taking apart and rebuilding

@@ -343,8 +343,8 @@ _UnnamedError.__module__ = RemoteError.__module__
 def _put_attributes(exc: BaseException, attributes: dict[str, Any], whole: bool) -> None:
     in_c = {name: cls for cls, names in _C_ATTRIBUTES if isinstance(exc, cls) for name in names}
     for name, value in attributes.items():
-        is_private = name.startswith("__") if whole else name.startswith("_")
-        if name in _OWN_ATTRIBUTES or is_private or callable(getattr(type(exc), name, None)):
+        is_plain = name.isidentifier() and not name.startswith("__" if whole else "_")
+        if name in _OWN_ATTRIBUTES or not is_plain or callable(getattr(type(exc), name, None)):
             continue
         if name in in_c:
             getattr(in_c[name], name).__set__(exc, value)

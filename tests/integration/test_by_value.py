@@ -18,7 +18,7 @@ from gpyro.configuration import PROGRAM
 from gpyro.errors import ConfigurationError, NoModuleError, RemoteError, SerializationError
 from tests.support.certificates import authority
 from tests.support.programs import PROGRAMS, make_environment
-from tests.support.servers import Running, connection_of, running_daemon
+from tests.support.servers import Running, connection_of, eventually, running_daemon
 from tests.support.tls_pair import client_config, server_config
 
 KEY = auth.Key("press-4", bytes(range(32)))
@@ -96,6 +96,21 @@ def test_attributes_and_callbacks_carry_them() -> None:
         server._proxies.append(attributes)
         attributes.last = Order(3)
         assert type(shop.last) is Order and attributes.last.amount == 3
+
+
+def test_an_answer_that_is_read_after_the_connection_has_ended_is_still_one_of_this_machine() -> None:
+    with running_daemon(by_value=LISTED) as server:
+        proxy = proxy_of(server, Shop())
+        answer = connection_codec(proxy).encode_value(Order(5))
+        codec = connection_codec(proxy)
+        proxy._release()
+        eventually(lambda: not server.connections)
+        assert codec.decode_value(*answer).amount == 5
+
+
+def connection_codec(proxy: Any) -> Any:
+    proxy.take(1)
+    return connection_of(proxy).codec
 
 
 def test_what_the_setting_lists_holds_for_daemons_and_proxies_without_a_list(

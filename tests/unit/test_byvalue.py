@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import enum
+import subprocess
 import sys
 from collections.abc import Iterator
 from types import ModuleType
@@ -366,6 +367,7 @@ def test_cycles_and_depth_are_refused_with_the_path() -> None:
         lambda order: frozenset((order,)),
         lambda order: {(1, (order,)): 1},
         lambda order: {frozenset((1, order)): 1},
+        lambda order: {(Name("key"),) * 2: 1},
         lambda order: Table({order: 1}),
         lambda order: [{Name("key"): 1}],
     ],
@@ -399,7 +401,7 @@ def test_a_name_is_looked_up_in_listed_modules_that_are_imported_and_nowhere_els
     assert "colorsys" not in sys.modules
 
 
-def test_the_error_says_what_is_missing(other: ModuleType) -> None:
+def test_the_error_says_what_is_missing(other: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
     def why(name: str) -> str:
         with pytest.raises(NoModuleError) as info:
             CODEC.decode_value(forged(name, {}))
@@ -408,6 +410,8 @@ def test_the_error_says_what_is_missing(other: ModuleType) -> None:
     assert f"the module {__name__!r}, which is listed (by_value), has no such class" in why(f"{__name__}.Gone")
     assert "a module 'nowhere' is not imported on this side; or gpyro.register" in why("nowhere.Order")
     assert "its module 'byvalue_other_module' is not in by_value" in why("byvalue_other_module.Order")
+    # Not the test runner, which is a library's.
+    monkeypatch.setitem(sys.modules, "__main__", ModuleType("__main__"))
     with pytest.raises(NoModuleError, match="put classes that both sides need into a module that both import"):
         codec_for("__main__").decode_value(forged("__main__.Order", {}))
 
@@ -420,7 +424,6 @@ def test_functions_values_and_what_was_imported_are_no_classes_of_the_module(nam
 
 def test_a_listed_module_does_not_lend_its_name_to_what_it_imported(monkeypatch: pytest.MonkeyPatch) -> None:
     import os
-    import subprocess
 
     space = sys.modules[__name__]
     for name, thing in {"Popen": subprocess.Popen, "system": os.system, "os": os, "Blob": bytes}.items():
@@ -553,6 +556,27 @@ def test_a_class_of_a_module_that_is_not_listed_is_refused() -> None:
     assert f"its module {__name__!r} is not in by_value, or is none of the program's own" in text
     with pytest.raises(NoModuleError, match="is not in by_value"):
         codec_for("another").decode_value(*CODEC.encode_value(Order("bolt")))
+
+
+def test_attributes_of_an_exception_that_are_no_plain_names_are_left_out() -> None:
+    stranger = RemoteError("giro")
+    stranger.remote_type = f"{__name__}.Overdrawn"
+    vars(stranger).update({"_kept": 1, "kept": 2, "args": 3})
+    body, parts = STRICT.encode_error(stranger, None)
+    fields = ormsgpack.unpackb(ormsgpack.unpackb(body, ext_hook=lambda kind, payload: payload))
+    assert fields[3] == {"kept": b"\x02"}
+    fields[3].update(dict.fromkeys(("_kept", "__class__", "__dict__", "a b", "balance"), b"\x01"))
+    got = CODEC.decode_error(ormsgpack.packb(ormsgpack.Ext(41, ormsgpack.packb(fields))), parts)
+    assert type(got) is Overdrawn
+    assert vars(got) == {"_kept": 1, "kept": 2, "remote_stacktrace": None}
+
+
+def test_nothing_of_it_is_loaded_where_nobody_lists_modules() -> None:
+    program = (
+        "import sys, gpyro; gpyro.Daemon(port=0, norange=True).shutdown(); gpyro.Proxy('PYRO://127.0.0.1:1/x');"
+        "print([name for name in sys.modules if name.startswith('gpyro._serializers.byv')])"
+    )
+    assert subprocess.run([sys.executable, "-c", program], capture_output=True, text=True).stdout == "[]\n"
 
 
 def test_repr_tells_the_modules_and_whether_the_peer_is_known() -> None:
