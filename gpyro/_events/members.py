@@ -205,7 +205,7 @@ class Members:
 
     # -- subjects ----------------------------------------------------------------------------------------------
 
-    def compile(self, patterns: Iterable[str]) -> list[CompiledPattern]:
+    def make_patterns(self, patterns: Iterable[str]) -> list[CompiledPattern]:
         """Make patterns of texts, while others run.
 
         Raises:
@@ -213,7 +213,7 @@ class Members:
         """
         compiled = []
         for text in patterns:
-            compiled.append(self.distributor.index.compile(text))
+            compiled.append(self.distributor.index.make_pattern(text))
             hub.sleep(0)
         return compiled
 
@@ -373,7 +373,7 @@ class Members:
 
     def select_for(self, subscriber: Any, subjects: Sequence[str], patterns: Sequence[str]) -> None:
         """Subscribe an object; as `select`."""
-        compiled = self.compile(patterns)
+        compiled = self.make_patterns(patterns)
         courier = self._engage(subscriber)
         try:
             self.select(courier.mailbox, subjects, compiled)

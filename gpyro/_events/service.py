@@ -147,7 +147,7 @@ class EventService(ObjBase):
         Returns:
             Its token, the log, and the highest sequence that is distributed now.
         """
-        names, compiled = subjects_of(subjects), self._members.compile(subjects_of(patterns, "pattern"))
+        names, compiled = subjects_of(subjects), self._members.make_patterns(subjects_of(patterns, "pattern"))
         member = self._members.open(options)
         try:
             self._select(member, names, compiled, history, since)
@@ -158,7 +158,7 @@ class EventService(ObjBase):
 
     def select(self, box: str, subjects: Any = None, patterns: Any = None, history: int = 0) -> None:
         """Subscribe to more; see `open_box`."""
-        names, compiled = subjects_of(subjects), self._members.compile(subjects_of(patterns, "pattern"))
+        names, compiled = subjects_of(subjects), self._members.make_patterns(subjects_of(patterns, "pattern"))
         self._select(self._members.find(box), names, compiled, history, None)
 
     def deselect(self, box: str, subjects: Any) -> None:

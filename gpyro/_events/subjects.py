@@ -199,7 +199,7 @@ class SubjectIndex(Generic[T]):
         self._findings.drop_answers(filed)
         return True
 
-    def compile(self, text: str) -> CompiledPattern:
+    def make_pattern(self, text: str) -> CompiledPattern:
         """Return the pattern of a text, for `add_pattern`; one that somebody subscribed to is there already.
 
         Raises:
