@@ -375,6 +375,10 @@ class OwnItems:
     max_in_flight = Whole(32768, "calls in this process that run at once", low=1, high=10_000_000)
     # A caller would rather hear "busy" while its own user still waits.
     busy_wait_seconds = Seconds(5, "seconds that a call waits for its turn before ServerBusyError", low=0)
+    # InnoDB waits as long for a row (innodb_lock_wait_timeout). Rings within one process are found at once.
+    synchronized_wait_seconds = Seconds(
+        50, "seconds that a call waits for its turn on a SynchronizedObjBase", low=0.01
+    )
     # A peer that passes objects and never lets them go must not fill the table of all.
     max_exports_per_connection = Whole(
         10_000, "objects that may be passed by reference over one connection", low=1, high=100_000_000

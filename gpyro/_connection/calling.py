@@ -29,6 +29,7 @@ from gpyro.wire.native import (
     build_extras,
     build_frame,
     parse_extras,
+    parse_target,
 )
 
 __all__ = ["METHOD", "Calling", "NotStarted", "Waiting"]
@@ -117,8 +118,11 @@ class Calling:
         greenlet = hub.getcurrent()
         if greenlet is self.hub:
             raise ProtocolError("a remote call cannot wait inside a callback of the hub; spawn a greenlet for it")
-        body, buffers = self._codec.encode_arguments(args, kwargs)
         scope = current_scope()
+        if scope is not None and (hold := scope.held()) is not None:
+            with hold.go_out(scope, parse_target(target)[3]):
+                return self.call(target, args, kwargs, timeout_seconds)
+        body, buffers = self._codec.encode_arguments(args, kwargs)
         stream = self._stream
         deadline: float | None = None
         plain = (
@@ -162,7 +166,7 @@ class Calling:
         body, buffers = self._codec.encode_arguments(args, kwargs)
         scope = current_scope()
         self._wait_sendable(body, buffers, hub.getcurrent(), None)
-        extras = outgoing_extras(scope, buffers, None)
+        extras = outgoing_extras(scope, buffers, None, waits=False)
         self.send(ONEWAY, 0, self._free_id(), target, body, extras)
         # Also while the hub's turn on this stream is still open, which is where an answer wakes its caller: it
         # ends only when the hub runs again, and a program that goes on by itself may not let it for long.
@@ -372,15 +376,17 @@ def call_deadline(scope: Scope | None, timeout_seconds: float | None) -> float |
     return deadline
 
 
-def outgoing_extras(scope: Scope | None, buffers: Sequence[Buffer], deadline: float | None) -> list[Buffer]:
-    """Gather what travels beside a request.
+def outgoing_extras(
+    scope: Scope | None, buffers: Sequence[Buffer], deadline: float | None, waits: bool = True
+) -> list[Buffer]:
+    """Gather what travels beside a request; only one that is waited for descends from the calls that led here.
 
     Raises:
         TimeoutError: the time is over before the call is sent.
     """
     annotations: dict[int, bytes] = {}
     if scope is not None:
-        path = scope.onward_path()
+        path = scope.onward_path() if waits else ()
         if path:
             annotations[Annotation.CALL_PATH] = b"".join(path)
         if scope.trace:

@@ -29,6 +29,7 @@ class Tuning:
     max_in_flight_per_connection: int
     max_in_flight: int
     busy_wait_seconds: float
+    synchronized_wait_seconds: float
     max_exports: int
     turn_frames: int
     turn_bytes: int
@@ -61,6 +62,7 @@ class Tuning:
             max_in_flight_per_connection=settings.max_in_flight_per_connection,
             max_in_flight=settings.max_in_flight,
             busy_wait_seconds=settings.busy_wait_seconds,
+            synchronized_wait_seconds=settings.synchronized_wait_seconds,
             max_exports=settings.max_exports_per_connection,
             turn_frames=settings.turn_frames,
             turn_bytes=settings.turn_bytes,
