@@ -68,7 +68,10 @@ def offload(method: F) -> F:
 
 
 def idempotent(method: F) -> F:
-    """This method may be sent again when a connection is lost and nobody knows whether it ran."""
+    """This method may be called again when a connection is lost and nobody knows whether it ran.
+
+    Proxies learn that from its first answer, and call it up to two more times.
+    """
     return _mark(method, "idempotent")
 
 

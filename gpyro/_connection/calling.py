@@ -35,7 +35,9 @@ from gpyro.wire.native import (
 __all__ = ["METHOD", "Calling", "NotStarted", "Waiting"]
 
 CANCEL = int(FrameType.CANCEL)
-METHOD_FLAG = int(Flag.METHOD)
+METHOD_FLAG, IDEMPOTENT_FLAG = int(Flag.METHOD), int(Flag.IDEMPOTENT)
+#: Methods of one connection that are remembered as idempotent.
+MAX_IDEMPOTENT = 1000
 #: Before the peer's limits are known, larger requests wait for its WELCOME.
 GREETING_BYTES = 64 * 1024
 #: A connection unused this long is looked at before something is written to it, since a hub that did not run
@@ -83,8 +85,8 @@ class Calling:
     """The calling half of a connection, in both directions the same."""
 
     __slots__ = (
-        "_codec", "_congested", "_connection", "_machine", "_next_id", "_ready", "_stream", "hub", "pending",
-        "state", "used",
+        "_codec", "_congested", "_connection", "_machine", "_next_id", "_ready", "_stream", "hub",
+        "idempotent", "pending", "state", "used",
     )  # fmt: skip
 
     def __init__(self, connection: Any, first_id: int) -> None:
@@ -99,6 +101,8 @@ class Calling:
         self.hub = self.state.hub
         #: Calls that wait for their answer, by request id.
         self.pending: dict[int, Waiting] = {}
+        #: Targets of methods that the peer has said are idempotent.
+        self.idempotent: frozenset[bytes] = frozenset()
         #: When the last answer was taken, on the monotonic clock.
         self.used = time.monotonic()
 
@@ -159,6 +163,8 @@ class Calling:
             raise waiting.error
         if frame[0] == REPLY and not frame[1] and frame[6] is None and not frame[5]:
             return self._codec.decode_value(frame[4], ())
+        if frame[1] & IDEMPOTENT_FLAG and frame[0] == REPLY and len(self.idempotent) < MAX_IDEMPOTENT:
+            self.idempotent |= {target}
         return self._unusual_answer(frame, deadline)
 
     def call_oneway(self, target: bytes, args: tuple[Any, ...], kwargs: dict[str, Any] | None) -> None:
@@ -195,6 +201,10 @@ class Calling:
     def is_stale(self) -> bool:
         """Tell whether the peer may have closed without this side's hub having run since."""
         return not self.pending and time.monotonic() - self.used > CHECK_AFTER_SECONDS
+
+    def is_lost(self) -> bool:
+        """Tell whether no more calls go out here; then an error of a call may be the connection's own."""
+        return not self._connection.is_open()
 
     # -- what comes back, in the hub -------------------------------------------------------------------------
 

@@ -55,6 +55,7 @@ __all__ = ["Serving"]
 REQUEST, REPLY, ERROR, ONEWAY = (
     int(FrameType.REQUEST), int(FrameType.REPLY), int(FrameType.ERROR), int(FrameType.ONEWAY),
 )
+IDEMPOTENT = int(Flag.IDEMPOTENT)
 #: Answers up to this size go out as one joined piece.
 SMALL_BYTES = 16 * 1024
 #: Ids are counted up and begin anew; of two, the one within this distance before the other is the older.
@@ -304,7 +305,7 @@ class Serving:
             return
         self._ended(call, timer)
         if not call.oneway:
-            self._answer(request_id, result)
+            self._answer(request_id, result, IDEMPOTENT if gpyro_method.idempotent else 0)
 
     def _run_alone(self, call: Call, method: Method, context: Context, args: Any, kwargs: Any) -> Any:
         """Run the method of a synchronized object when it is this call's turn."""
@@ -386,14 +387,14 @@ class Serving:
 
     # -- answers ---------------------------------------------------------------------------------------------
 
-    def _answer(self, request_id: int, result: Any) -> None:
+    def _answer(self, request_id: int, result: Any, flags: int = 0) -> None:
         if result is METHOD_MARKER:
             self._connection.send_answer(REPLY, Flag.METHOD, request_id, b"", ())
             return
         try:
             body, buffers = self._connection.codec.encode_value(result)
             if buffers or len(body) > SMALL_BYTES:
-                self._connection.send_answer(REPLY, 0, request_id, body, buffers)
+                self._connection.send_answer(REPLY, flags, request_id, body, buffers)
                 if self._stream.is_congested():
                     # The rest of this turn waits until the peer has taken some of it.
                     self._turn_end = 0.0
@@ -402,7 +403,7 @@ class Serving:
             self._send_error(request_id, exc)
             return
         if self._connection.closed_by is None:
-            data = HEADER.pack(REPLY, 0, 0, request_id, len(body), 0) + body
+            data = HEADER.pack(REPLY, flags, 0, request_id, len(body), 0) + body
             if self.requests or self.running:
                 self._connection.stream.write(data)
             else:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+import random
 import time
 import weakref
 from collections.abc import Callable
@@ -41,6 +42,10 @@ MAX_WAIT_SECONDS = 3600.0
 MAX_RESENDS = 2
 #: What an address by location becomes once the object's id is known.
 LOCATIONS = {"PYROLOC": "PYRO", "PYROLOCSSL": "PYROSSL"}
+#: Times that a call of an idempotent method is made again, and seconds before that: anything up to so many, and to
+#: four times as many the next time, so that those whom a server has left come back one by one.
+MAX_REPEATS = 2
+REPEAT_SECONDS = 0.5
 #: Times that a connection is begun anew because the proxy was released while it was being opened.
 MAX_RELEASES = 100
 
@@ -153,12 +158,10 @@ class Core:
 
     def call(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any], access: int = 0) -> Any:
         """Call a method, or read (1) or write (2) an attribute."""
-        until: float | None = None
+        until = None if self.timeout is None else time.monotonic() + self.timeout
         for attempt in range(MAX_RESENDS + 1):
             calls = self.calls
             if calls is None or calls.hub is not hub.get_hub_if_exists() or calls.is_stale():
-                if self.timeout is not None and until is None:
-                    until = time.monotonic() + self.timeout
                 calls = self.connect(until)
             target = self.targets.get(name) if not access else None
             if target is None:
@@ -166,17 +169,47 @@ class Core:
             try:
                 if self.oneway and not access and name in self.oneway:
                     return calls.call_oneway(target, args, kwargs)
-                return calls.call(target, args, kwargs, self.timeout if until is None else _left(until))
+                return calls.call(target, args, kwargs, None if until is None else _left(until))
             except NotStarted as exc:
                 self._forget(calls)
                 if self.bound is not None:
                     self._check_bound(hub.current_state())
                 if self.bound is not None or attempt == MAX_RESENDS:
                     raise ConnectionClosedError(str(exc), maybe_executed=False) from None
+            except ConnectionClosedError as exc:
+                lost = calls.is_lost() and not isinstance(exc, TimeoutError)
+                if not lost or self.bound is not None or target not in calls.idempotent:
+                    raise
+                self._forget(calls)
+                return self._call_again(name, args, kwargs, until, exc)
             except UnknownObjectError:
                 self.unresolve()
                 raise
         raise AssertionError("the loop returns or raises")
+
+    def _call_again(
+        self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any], until: float | None, cause: ProtocolError
+    ) -> Any:
+        """Make a call of an idempotent method anew, whose connection was lost before its answer came."""
+        first, seconds = str(cause), REPEAT_SECONDS
+        for _ in range(MAX_REPEATS):
+            limit = self._limit(until)
+            hub.sleep(min(random.uniform(0, seconds), math.inf if limit is None else _left(limit)))
+            seconds *= 4
+            try:
+                calls = self.connect(until)
+                return calls.call(self._target(name, 0), args, kwargs, None if until is None else _left(until))
+            except ProtocolError as exc:
+                # What was refused or took too long will again.
+                if type(exc) not in (ProtocolError, ConnectionClosedError, NotStarted):
+                    raise
+                cause = exc
+                if self.calls is not None:
+                    self._forget(self.calls)
+        raise ConnectionClosedError(
+            f"{first}; the method is idempotent and was called {MAX_REPEATS} more times, the last time: {cause}",
+            maybe_executed=True,
+        ) from cause
 
     def _target(self, name: str, access: int) -> bytes:
         target = build_target(self.object_id, name, 0 if self.bound is None else 1, access)
@@ -323,13 +356,19 @@ class Core:
 
     def _connect_seconds(self, until: float | None) -> float | None:
         """Return how long connecting may take; None is the setting."""
-        scope = current_scope()
-        limits = [limit for limit in (until, None if scope is None else scope.deadline) if limit is not None]
-        if not limits:
+        limit = self._limit(until)
+        if limit is None:
             return None
-        seconds = _left(min(limits))
+        seconds = _left(limit)
         assert self._end is not None
         return seconds if until is not None else min(seconds, self._end.tuning.connect_timeout_seconds)
+
+    @staticmethod
+    def _limit(until: float | None) -> float | None:
+        """Return the nearer of a limit and the deadline that holds here, on the monotonic clock."""
+        scope = current_scope()
+        limits = [limit for limit in (until, None if scope is None else scope.deadline) if limit is not None]
+        return min(limits, default=None)
 
     def _resolve(self) -> PyroURI:
         """Return an address that can be connected to."""
