@@ -367,6 +367,10 @@ class ObjBase:
     def daemon(self, daemon: Any) -> None:
         self._gpyro_daemon = None if daemon is None else weakref.ref(daemon)
 
+    def setPyroDaemon(self, daemon: Any) -> None:
+        """Say which daemon this object belongs to, as Pyro's daemons do; `Daemon.connect` does it by itself."""
+        self.daemon = daemon
+
     def getDaemon(self) -> Any:
         """Return the daemon that this object is connected to, or None."""
         return self.daemon

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextvars
+import gc
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -12,6 +13,7 @@ import pytest
 from gevent.event import Event
 
 import gpyro
+from gpyro._connection import synchronizing
 from gpyro._connection.synchronizing import _lock_of
 from gpyro.connection import Connection
 from gpyro.wire.native import FrameType, build_extras, build_target
@@ -757,6 +759,47 @@ def test_object_of_a_thread_that_ended_in_the_middle_of_a_call_is_free_for_the_n
         assert is_free(account)
 
 
+FORKING = """
+import os, sys, warnings
+warnings.simplefilter("ignore", DeprecationWarning)
+import gevent, gpyro
+from gevent.event import Event
+class Held(gpyro.SynchronizedObjBase):
+    def __init__(self):
+        super().__init__()
+        self.entered, self.go = Event(), Event()
+    def hold(self):
+        self.entered.set()
+        self.go.wait()
+    def echo(self, value):
+        return value
+held = Held()
+daemon = gpyro.Daemon(port=0, norange=True)
+proxy = gpyro.Proxy(daemon.connect(held))
+gevent.spawn(daemon.requestLoop)
+inside = gevent.spawn(proxy.hold)
+held.entered.wait()
+pid = os.fork()
+if pid == 0:
+    own = gpyro.Daemon(port=0, norange=True)
+    uri = own.connect(held)
+    gevent.spawn(own.requestLoop)
+    print("child", gpyro.Proxy(uri).echo("in"), flush=True)
+    os._exit(0)
+print("ended", os.waitpid(pid, 0)[1], flush=True)
+held.go.set()
+inside.get(timeout=20)
+print("parent", proxy.echo("in"), flush=True)
+daemon.shutdown(True)
+"""
+
+
+def test_forked_child_has_none_of_the_calls_that_are_inside() -> None:
+    with child(FORKING) as process:
+        stdout, stderr = process.communicate(timeout=SECONDS)
+    assert stdout.splitlines() == ["child in", "ended 0", "parent in"], stderr
+
+
 # -- native threads ------------------------------------------------------------------------------------------
 
 
@@ -883,6 +926,33 @@ def test_every_method_of_a_daemon_with_offload_all_takes_its_turn() -> None:
 
 
 # -- inside --------------------------------------------------------------------------------------------------
+
+
+def test_leaving_waits_for_nothing_even_in_the_middle_of_somebody_elses_entering() -> None:
+    with running_daemon() as running:
+        account = Account()
+        proxy = running.proxy(account)
+        inside = spawn(proxy.wait)
+        eventually(lambda: len(_lock_of(account).inside) == 1)
+        hold = _lock_of(account).inside[0]
+        with synchronizing._book:
+            # As where the collector ends a greenlet there.
+            hold.leave()
+            assert repr(hold.state) == repr(synchronizing.State.INSIDE)
+        assert proxy.deposit(1) == 1, "whoever comes next does what was left"
+        assert hold.state is synchronizing.State.LEFT
+        account.go.set()
+        value_of(inside)
+
+
+def test_locks_of_objects_end_with_them() -> None:
+    account = Account()
+    key = id(account)
+    _lock_of(account)
+    assert key in synchronizing._locks
+    del account
+    gc.collect()
+    assert key not in synchronizing._locks
 
 
 def test_places_and_locks_say_what_they_are() -> None:
