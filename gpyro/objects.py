@@ -1,7 +1,7 @@
 """What may be called on an object: the ObjBase family, exposure and marks.
 
 The table of callable names is built once, when an object is connected. What comes over the wire is only ever a
-key into it. This room is pure; locks, clocks and local storage live with the daemon.
+key into it. This room is pure; locks live with connections, clocks and local storage with the daemon.
 """
 
 from __future__ import annotations

@@ -18,18 +18,19 @@ if TYPE_CHECKING:
 
 __all__ = ["find_ring", "ring_error", "too_long_inside", "waited_too_long"]
 
-#: Steps of one search: a millisecond. Where more wait for each other, the limit of time has to do.
-MAX_STEPS = 2000
+#: Calls that one search looks at, and steps from one to the next: a millisecond, as the book is held meanwhile.
+#: Where more wait for each other, the limit of time has to do.
+MAX_CALLS, MAX_STEPS = 500, 2000
 #: Calls that an error names.
 MAX_NAMED = 20
 
 
 def find_ring(start: Hold) -> list[Hold]:
-    """Return the shortest ring of calls that wait for each other which begins with `start`; empty without one."""
+    """Return the shortest ring of calls that wait for each other and begin with `start`; empty without one."""
     came_from: dict[Hold, Hold] = {}
     todo = deque([start])
     steps = 0
-    while todo:
+    while todo and len(came_from) <= MAX_CALLS:
         hold = todo.popleft()
         for other in hold.waits_for():
             steps += 1

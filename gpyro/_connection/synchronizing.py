@@ -71,12 +71,19 @@ def enter(owner: object, call: Call, seconds: float) -> Hold:
     try:
         if ring:
             raise ring_error(ring)
-        if hold.state is State.WAITING and not hold.came.wait(seconds) and hold.state is State.WAITING:
-            raise waited_too_long(hold, seconds)
+        if hold.came is not None and not hold.came.wait(seconds) and hold.state is State.WAITING:
+            raise _error_of(waited_too_long, hold, seconds)
     except BaseException:
         hold.leave()
         raise
     return hold
+
+
+def _error_of(make: Callable[[Hold, float], Exception], hold: Hold, seconds: float) -> Exception:
+    with _book:
+        error = make(hold, seconds)
+    _settle()
+    return error
 
 
 def _lock_of(owner: object) -> _ObjectLock:
@@ -138,7 +145,8 @@ class _ObjectLock:
         while (hold := self._next()) is not None:
             del self.queue[hold]
             hold.go_in()
-            woken.append(hold.came)
+            if hold.came is not None:
+                woken.append(hold.came)
         if not woken and self.inside and self.inside[-1].back is not None:
             woken.append(self.inside[-1].back)
         return woken
@@ -171,8 +179,8 @@ class Hold:
         self.legs: dict[bytes, Leg] = {}
         self.state = State.WAITING
         self.number = next(_numbers)
-        #: What it waits for: to be let in, and to be topmost again.
-        self.came = hub.Ticket()
+        #: While it waits: that it is let in, and that it is topmost again.
+        self.came: hub.Ticket | None = None
         self.back: hub.Ticket | None = None
         self._seconds = seconds
         self._runner = hub.getcurrent()
@@ -211,6 +219,7 @@ class Hold:
         if self.lock.admits(self):
             self.go_in()
             return []
+        self.came = hub.Ticket()
         self.lock.queue[self] = None
         self._note_waiting()
         return find_ring(self)
@@ -246,9 +255,12 @@ class Hold:
         return [hold for leg in self.legs.values() if leg.is_own for hold in leg.waiters]
 
     def _place(self) -> int:
-        """Return how many of those inside it may go in beside."""
-        inside = self.lock.inside
-        return next((at for at in range(len(inside), 0, -1) if self.descends_from(inside[at - 1])), 0)
+        """Return how many of those inside it does not wait for: up to the topmost that has led to it."""
+        for call_id in reversed(self.call.path):
+            leg = _legs.get(call_id)
+            if leg is not None and leg.hold.lock is self.lock:
+                return self.lock.inside.index(leg.hold) + 1
+        return 0
 
     def _note_waiting(self) -> None:
         for call_id in self.call.path:
@@ -315,7 +327,7 @@ class Hold:
         try:
             _settle()
             if not ticket.wait(self._seconds) and inside[-1] is not self:
-                raise too_long_inside(self, self._seconds)
+                raise _error_of(too_long_inside, self, self._seconds)
         finally:
             _do(self._came_back)
 
@@ -331,7 +343,7 @@ class Leg:
     `is_own`: the method itself waits for it, and not a greenlet that it has spawned.
     """
 
-    __slots__ = ("_hold", "_scope", "_token", "id", "is_own", "name", "waiters")
+    __slots__ = ("_scope", "_token", "hold", "id", "is_own", "name", "waiters")
 
     def __init__(self, hold: Hold, scope: Scope, name: str, is_own: bool) -> None:
         self.id = make_call_id()
@@ -339,15 +351,15 @@ class Leg:
         self.is_own = is_own
         #: Calls that it has led to and that wait for an object.
         self.waiters: set[Hold] = set()
-        self._hold = hold
+        self.hold = hold
         self._scope = scope
         self._token: Token[Scope | None] | None = None
 
     def __repr__(self) -> str:
-        return f"<Leg {self._hold.title} to {self.name}>"
+        return f"<Leg {self.hold.title} to {self.name}>"
 
     def __enter__(self) -> None:
-        hold, scope = self._hold, self._scope
+        hold, scope = self.hold, self._scope
         with _book:
             if hold.state is State.INSIDE:
                 hold.legs[self.id] = _legs[self.id] = self
@@ -361,10 +373,10 @@ class Leg:
         _do(self._end)
         # Whoever is cancelled shall end soon, and not go on.
         if self.is_own and not (kind is not None and issubclass(kind, (CallCancelled, hub.GreenletExit))):
-            self._hold.come_back()
+            self.hold.come_back()
 
     def _end(self) -> list[hub.Ticket]:
-        self._hold.legs.pop(self.id, None)
+        self.hold.legs.pop(self.id, None)
         _legs.pop(self.id, None)
         return []
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextvars
 import gc
+import random
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -563,6 +564,23 @@ def test_dead_lock_through_objects_that_are_not_synchronized_is_found_at_once() 
         assert [type(error) for error in errors] == [gpyro.errors.DeadLockError]
         assert len(errors[0].chain) == 4
         assert all(is_free(account) for account in accounts)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_chains_through_objects_in_any_order_all_end_and_leave_every_object_free(seed: int) -> None:
+    chance = random.Random(seed)
+    with running_daemon(synchronized_wait_seconds=FOR_EVER) as running:
+        accounts = [Account() for _ in range(5)]
+        homes = [running.connect(account) for account in accounts]
+        rings = [[chance.choice(homes) for _ in range(chance.randint(2, 6))] for _ in range(60)]
+        chains = [spawn(running.proxy(ring[0]).hop, [*ring[1:], ring[0]], len(ring) - 1) for ring in rings]
+        ended = [chain.get(timeout=SECONDS) for chain in chains]
+        errors = [error for value, error in ended if error is not None]
+        assert {type(error) for error in errors} <= {gpyro.errors.DeadLockError}
+        assert all(value == len(ring) - 1 for (value, error), ring in zip(ended, rings, strict=True) if not error)
+        assert 0 < len(errors) < len(rings)
+        assert all(is_free(account) for account in accounts)
+        assert not synchronizing._legs
 
 
 def test_call_that_comes_back_without_its_path_is_told_of_when_its_time_is_over() -> None:

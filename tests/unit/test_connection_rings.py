@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from gpyro._connection import rings
-from gpyro._connection.rings import MAX_NAMED, MAX_STEPS, find_ring, ring_error
+from gpyro._connection.rings import MAX_CALLS, MAX_NAMED, MAX_STEPS, find_ring, ring_error
 
 
 class Drawn:
@@ -51,15 +51,21 @@ def test_shortest_ring_that_begins_with_the_call_is_found(arrows: str, ring: str
     assert "".join(call.title for call in find_ring(drawn(arrows)["a"])) == ring
 
 
-def test_search_ends_after_a_bounded_number_of_steps() -> None:
-    calls = [Drawn(str(number)) for number in range(MAX_STEPS + 10)]
+@pytest.mark.parametrize(("length", "found"), [(MAX_CALLS, True), (MAX_CALLS + 10, False)])
+def test_search_ends_after_a_bounded_number_of_calls(length: int, found: bool) -> None:
+    calls = [Drawn(str(number)) for number in range(length)]
     for call, after in zip(calls, [*calls[1:], calls[0]], strict=True):
         call.others.append(after)
     start: Any = calls[0]
+    assert len(find_ring(start)) == (length if found else 0)
+
+
+def test_search_ends_after_a_bounded_number_of_steps() -> None:
+    start: Any = Drawn("start")
+    start.others = [Drawn("other")] * MAX_STEPS + [start]
     assert find_ring(start) == []
-    del calls[MAX_STEPS - 1].others[:]
-    calls[MAX_STEPS - 1].others.append(start)
-    assert len(find_ring(start)) == MAX_STEPS
+    del start.others[0]
+    assert find_ring(start) == [start]
 
 
 def test_error_says_of_each_call_whether_it_waits_or_has_called() -> None:
