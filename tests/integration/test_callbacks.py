@@ -124,7 +124,7 @@ class Reporting(gpyro.CallbackObjBase, Listener):
     """Tells of its errors where they happen."""
 
 
-def test_error_of_a_callback_object_is_also_reported_where_it_runs_and_its_connection_goes_on(
+def test_error_of_a_callback_object_is_reported_where_it_runs_and_the_connection_stays(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     with running_daemon() as running:

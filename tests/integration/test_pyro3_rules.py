@@ -98,7 +98,7 @@ RULES = {
            test_pyro3_proxies: test_name_that_is_taken_within_a_daemon_is_told_with_pyros_reason
            test_resolving_through_a_name_that_is_no_group_is_a_naming_error""",
     23: """test_callbacks: test_error_of_a_callback_goes_to_the_server_and_on_to_the_caller
-           test_callbacks: test_error_of_a_callback_object_is_also_reported_where_it_runs_and_its_connection_goes_on""",
+           test_callbacks: test_error_of_a_callback_object_is_reported_where_it_runs_and_the_connection_stays""",
     24: """test_pyro3_proxies: test_oneway_methods_add_up_and_are_given_as_text_list_or_tuple
            test_oneway: test_errors_of_oneway_calls_are_not_heard_of_and_the_connection_goes_on
            test_no_caller_hangs: test_unknown_method_called_without_waiting_is_silent_but_logged""",
