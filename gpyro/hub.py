@@ -38,10 +38,10 @@ from gpyro._hub.state import (
 )
 from gpyro._hub.stream import Stream
 from gpyro._hub.threads import NativeLock, call_in_hub, join_thread, start_native_thread, thread_name
-from gpyro._hub.tickets import Bell, Ticket
+from gpyro._hub.tickets import Bell, Ticket, Turns
 from gpyro._hub.tls import TLSConfig, TlsError, accept_tls
 from gpyro._hub.udp import MAX_DATAGRAM_BYTES, Datagram, UdpEndpoint, ask_udp, resolve_ipv4, serve_udp
-from gpyro._hub.waiting import Signal, is_hub_greenlet, run_pending, sleep, wait_for
+from gpyro._hub.waiting import Signal, is_hub_greenlet, pause, run_pending, sleep, wait_for
 from gpyro._hub.watchdog import Watchdog
 
 __all__ = [
@@ -62,6 +62,7 @@ __all__ = [
     "Timeout",
     "Timer",
     "TlsError",
+    "Turns",
     "UdpEndpoint",
     "Watchdog",
     "accept_tls",
@@ -82,6 +83,7 @@ __all__ = [
     "join_thread",
     "listen_tcp",
     "listen_unix",
+    "pause",
     "peer_host",
     "peer_uid",
     "resolve",

@@ -135,6 +135,9 @@ class Distributor:
         records = [EventRecord(subject, fold(subject), now, publisher, payload) for subject in subjects]
         queues = self._queues_of(subjects)
         reserved = self._reserve(queues, records) if self.queues else []
+        if reserved:
+            # While this one waited, a queue may have been removed, and another one made under its name.
+            queues = [[one for one in some if self.queues.get(one.record.name) is one] for some in queues]
         publication = _Publication(queues)
         self._is_appending = True
         try:
@@ -184,7 +187,7 @@ class Distributor:
         for subject in subjects:
             if looked > PUTS_AT_ONCE:
                 looked = 0
-                hub.sleep(0)
+                hub.pause()
             targets = self._find(subject)
             looked += len(targets)
             found = _NONE
@@ -216,7 +219,7 @@ class Distributor:
     def _search(self, subject: str) -> tuple[Target, ...]:
         while (found := self.index.find(subject)) is None:
             for _ in self.index.search(subject):
-                hub.sleep(0)
+                hub.pause()
         return found
 
     def _serve_next(self, subject: str) -> None:
@@ -271,7 +274,7 @@ class Distributor:
                 while not answers and (left := until - time.monotonic()) > 0 and not self.is_ending:
                     hub.wait_for(signal, (), min(left, LOOK_SECONDS))
                 if not answers and not self.is_ending:
-                    queue.give_up()
+                    queue.give_up(waiting)
             except BaseException:
                 if answers == [True]:
                     # The promise came while this publisher was given up.
@@ -284,9 +287,9 @@ class Distributor:
                 raise ServerBusyError("the event server is shutting down; the event was not published")
         if answers != [True]:
             raise EventQueueFullError(
-                f"the queue {queue.record.name!r} is full: {len(queue)} events are not acknowledged, its limits "
-                f"are {queue.record.limit} events and {queue.limit_bytes} bytes; the event was not published. "
-                "Take from it faster, or remove it"
+                f"the queue {queue.record.name!r} is full: {len(queue)} events are not acknowledged, there is "
+                f"no room for {count} more, its limits are {queue.record.limit} events and {queue.limit_bytes} "
+                "bytes; nothing was published. Take from it faster, or remove it"
             )
 
     @staticmethod
@@ -355,7 +358,7 @@ class Distributor:
                 self._put(due.popleft(), targets)
                 if left <= 0:
                     left = PUTS_AT_ONCE
-                    hub.sleep(0)
+                    hub.pause()
         finally:
             self._is_distributing = False
 

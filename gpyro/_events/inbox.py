@@ -78,17 +78,23 @@ class Inbox:
         #: Of a queue: counts the logs whose sequences these are; what was dealt with, and what failed.
         self.epoch = 0
         self._acknowledged: list[int] = []
-        self._unable: list[int] = []
+        self._unable: list[list[int]] = []
         #: What came and is not done, by sequence, with who handles it; and who handles each lane.
         self._in_hand: dict[int, _Work | None] = {}
         self._lanes: dict[int, _Work] = {}
-        #: Lanes with an event that failed: which, and the first question whose answer knows of that, None as long
-        #: as it has not been told.
-        self._failed: dict[int, tuple[int, int | None]] = {}
+        #: How many events failed, and the lanes with one of which the server may not know yet: which event, and
+        #: the how manieth failure that was; the first failure first.
+        self._failures = 0
+        self._failed: dict[int, tuple[int, int]] = {}
 
     def __repr__(self) -> str:
         state = "running" if self._crew is not None else "stopped"
         return f"<Inbox {state}, {len(self.pending)} pending, {self.running} running, {self.handled} handled>"
+
+    @property
+    def has_taken(self) -> bool:
+        """Tell whether anything has ever come."""
+        return bool(self._taken or self.pending)
 
     @property
     def received(self) -> int:
@@ -110,10 +116,15 @@ class Inbox:
             self._in_hand.clear()
             self._failed.clear()
 
-    def take(self, entries: list[Entry], question: int) -> None:
-        """Entries have come, as the answer to this question of the link."""
+    def begin_anew(self) -> None:
+        """The server sends all again that is not done, in order; so what failed needs no mark any more."""
+        self._failed.clear()
+        self._unable = []
+
+    def take(self, entries: list[Entry]) -> None:
+        """Entries have come."""
         if self.is_queue:
-            entries = [row for row in entries if not self._is_in_hand(row) and self._is_in_order(row, question)]
+            entries = [row for row in entries if not self._is_in_hand(row) and self._is_in_order(row)]
             self._in_hand.update(dict.fromkeys([row[0] for row in entries]))
         self.pending.extend(entries)
         for row in reversed(entries):
@@ -131,19 +142,17 @@ class Inbox:
             self._lanes[row[5]] = work
         return row[0] in self._in_hand
 
-    def _is_in_order(self, row: Entry, question: int) -> bool:
-        """Tell whether an event may be handled: not one that was on its way when one before it in its lane failed.
+    def _is_in_order(self, row: Entry) -> bool:
+        """Tell whether an event may be handled: not one that was sent before the server knew of a failure in its
+        lane before it.
 
-        That one goes out again, and then those behind it.
+        The one that failed goes out again, and then those behind it.
         """
-        mark = self._failed.get(row[5])
-        if mark is None:
-            return True
-        sequence, first = mark
-        if row[0] > sequence and (first is None or question < first):
-            return False
-        del self._failed[row[5]]
-        return True
+        failed, heard = self._failed, row[6]
+        while failed and next(iter(failed.values()))[1] <= heard:
+            del failed[next(iter(failed))]
+        mark = failed.get(row[5])
+        return mark is None or row[0] <= mark[0]
 
     def change_box(self, last: int, is_same_log: bool) -> None:
         """The server has made a new box, in which counting begins anew; what is pending came from the old one.
@@ -170,6 +179,7 @@ class Inbox:
             elif work.sequence is not None:
                 self._in_hand[work.sequence] = work
         self._unable = []
+        self._failures = 0
         if not is_same_log:
             self._acknowledged = []
             self.epoch += 1
@@ -236,10 +246,13 @@ class Inbox:
                 if outcome is None:
                     self._acknowledged.append(row[0])
                 else:
-                    self._unable.append(row[0])
+                    self._failures += 1
+                    # Lanes are counted from 1; of one whose number is not known nothing else has come.
+                    self._unable.append([row[0], work.lane or 0])
                     if work.lane is not None:
                         # It goes out again, and all of its lane that comes after it.
-                        self._failed[work.lane] = (row[0], None)
+                        self._failed.pop(work.lane, None)
+                        self._failed[work.lane] = (row[0], self._failures)
                         self._forget_lane(work.lane, work.rows)
                 self._note()
                 if self._crew is None:
@@ -286,29 +299,20 @@ class Inbox:
             self._is_noted = True
             self._note_done()
 
-    def collect(self, question: int) -> list[Any]:
-        """Return what the server is to be told: how many entries are done, or the sequences of a queue.
-
-        Args:
-            question: the first one of the link whose answer will know of it.
-        """
+    def collect(self) -> list[Any]:
+        """Return what the server is to be told: how many entries are done; of a queue what is done, what failed,
+        and how many failures that makes."""
         self._is_noted = False
         if not self.is_queue:
             return [max(self._done - self._offset, 0)]
         done, unable = self._acknowledged, self._unable
         self._acknowledged, self._unable = [], []
-        for lane, (sequence, _) in self._failed.items() if unable else ():
-            if sequence in unable:
-                self._failed[lane] = (sequence, question)
-        return [done, unable]
+        return [done, unable, self._failures]
 
     def restore(self, what: list[Any]) -> None:
         """The server has not been told, perhaps; tell it again."""
         if self.is_queue:
-            self._acknowledged[:0], self._unable[:0] = what
-            for lane, (sequence, _) in self._failed.items():
-                if sequence in self._unable:
-                    self._failed[lane] = (sequence, None)
+            self._acknowledged[:0], self._unable[:0] = what[:2]
 
 
 _THROWN = object()

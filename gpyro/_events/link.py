@@ -74,14 +74,13 @@ class Link:
         self._greenlet: Any = None
         #: Who listens; by the number of its box once that is attached.
         self._members: dict[Subscription, int | None] = {}
-        self._by_number: dict[int, Subscription] = {}
+        self._by_number: dict[int, tuple[Subscription, str | None]] = {}
         #: Who has something to tell the server.
         self._dirty: dict[Subscription, None] = {}
         #: For whom `attach` is under way, and who has to wait for that: until when, and how long for.
         self._attaching: set[Subscription] = set()
         self._put_off: dict[Subscription, tuple[float, float]] = {}
-        #: Number of the last question, and what it tells while it is under way.
-        self._question = 0
+        #: What the question tells while it is under way.
         self._told: list[list[Any]] = []
         self._waiting = False
         self._flush_armed = False
@@ -128,6 +127,17 @@ class Link:
         self._put_off.pop(member, None)
         if not self._members:
             self._interrupt()
+
+    def renew(self, member: Subscription) -> None:
+        """Its box is another one now; from any thread."""
+        hub.run_in_hub_of(self._state, partial(self._renew, member))
+
+    def _renew(self, member: Subscription) -> None:
+        number = self._members.get(member)
+        if number is not None:
+            self._by_number.pop(number, None)
+            self._members[member] = None
+            hub.spawn_in(self._state, self._attach_beside)
 
     def note(self, member: Subscription) -> None:
         """It has something to tell the server."""
@@ -199,8 +209,7 @@ class Link:
             if self._token is None:
                 self._token = self._es.open_link()
             self._attach()
-        self._question += 1
-        told, marks = self._collect(self._question)
+        told, marks = self._collect()
         self._told = told
         self._waiting = True
         try:
@@ -251,14 +260,17 @@ class Link:
         numbers = self._es.attach(token, boxes)
         if token != self._token:
             return
-        for member, number in zip(ready, numbers, strict=True):
+        for member, (box, _, _), number in zip(ready, boxes, numbers, strict=True):
+            if member.token != box:
+                continue  # It has another one by now.
             if number is None:
                 member.token = None
             elif isinstance(number, str):
                 self._give_up(member, EventError(number))
             elif member in self._members:
+                member.inbox.begin_anew()
                 self._members[member] = number
-                self._by_number[number] = member
+                self._by_number[number] = member, box
                 self._dirty[member] = None
 
     def _reopen(self, member: Subscription) -> bool:
@@ -286,17 +298,22 @@ class Link:
         for places, numbers in groups:
             entries = [place if place is None or place < 0 else rows[place] for place in places]
             for number in numbers:
-                member = self._by_number.get(number)
+                member = self._member(number)
                 if member is not None:
-                    member.inbox.take(entries, self._question)
+                    member.inbox.take(entries)
         for number, reason in ended:
-            member = self._by_number.get(number)
+            member = self._member(number)
             if member is not None:
                 member.end_with((EventError if member.inbox.is_queue else EventQueueFullError)(reason))
 
+    def _member(self, number: int) -> Subscription | None:
+        """Return whose box has this number, if it is still that."""
+        known = self._by_number.get(number)
+        return known[0] if known is not None and known[0].token == known[1] else None
+
     # -- what is done ----------------------------------------------------------------------------------------
 
-    def _collect(self, question: int) -> tuple[list[list[Any]], list[_Mark]]:
+    def _collect(self) -> tuple[list[list[Any]], list[_Mark]]:
         """Return what is done, boxes that have done the same number of entries together, and whose it is."""
         dirty, self._dirty = self._dirty, {}
         told: list[list[Any]] = []
@@ -306,7 +323,7 @@ class Link:
             number = self._members.get(member)
             if number is None:
                 continue
-            what = member.inbox.collect(question)
+            what = member.inbox.collect()
             marks.append((member, member.inbox.epoch, what))
             if len(what) == 1 and what[0] in together:
                 together[what[0]].append(number)
@@ -325,8 +342,7 @@ class Link:
 
     def _flush(self) -> None:
         self._flush_armed = False
-        # The answer that is waited for may know of it, and may not.
-        told, marks = self._collect(self._question + 1)
+        told, marks = self._collect()
         if told and not self._tell("note_done", self._token, told):
             self._restore(marks)
 

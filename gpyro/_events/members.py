@@ -7,6 +7,7 @@ as late where its program is connected and does not listen.
 
 from __future__ import annotations
 
+import logging
 import secrets
 import time
 import weakref
@@ -23,9 +24,10 @@ from gpyro._events.options import QUEUE_FACTOR, Options, check_owner
 from gpyro._events.patternindex import CompiledPattern
 from gpyro._events.replaying import Replay
 from gpyro._events.session import MAX_BOXES, Session
+from gpyro._events.subjects import fold
 from gpyro.configuration import Settings
 from gpyro.context import current_call
-from gpyro.errors import EventError, ServerBusyError
+from gpyro.errors import EventError, PatternError, ServerBusyError
 from gpyro.eventrecords import QueueRecord
 
 __all__ = ["Member", "Members"]
@@ -37,6 +39,8 @@ SWEEP_SECONDS, SWEPT_AT_ONCE = 5.0, 500
 IDLE_FACTOR = 10
 #: Bytes of a token: nobody guesses it.
 TOKEN_BYTES = 16
+
+_log = logging.getLogger("gpyro.events")
 
 
 class Member:
@@ -92,6 +96,8 @@ class Members:
         self.sessions: dict[str, Session] = {}
         #: By the connection that the object is bound to, or None, and its id. Source: Pyro knows them by that.
         self.couriers: dict[tuple[Any, str], Courier] = {}
+        #: Those that have ended and whose last call runs still.
+        self._leaving: dict[tuple[Any, str], Courier] = {}
         #: What those delivered, dropped and failed at that are gone.
         self.past = [0, 0, 0]
         #: For the wheel, which knows no streams here.
@@ -103,6 +109,8 @@ class Members:
         self._state: hub.HubState | None = None
         self._sweeping = False
         self._swept = 0.0
+        #: Whoever makes, changes or removes a queue waits for the storage, and the next one for him.
+        self._queue_changes = hub.Turns()
 
     def __repr__(self) -> str:
         return f"<Members: {len(self.members)} boxes, {len(self.sessions)} links, {len(self.couriers)} objects>"
@@ -124,7 +132,8 @@ class Members:
         if options.queue is None:
             box: Mailbox | Consumer = self._make_mailbox(options, identity)
         else:
-            box = self._queue_of(options, identity).join(self._number(), options.label)
+            with self._queue_changes:
+                box = self._queue_of(options, identity).join(self._number(), options.label)
         member = Member(secrets.token_hex(TOKEN_BYTES), identity, box)
         member.note_caller(current_call.caller)
         self.members[member.token] = member
@@ -182,11 +191,11 @@ class Members:
             return queue
         record = options.new_record(identity, time.time())
         self.distributor.storage.put_queue(record).settle()
-        # Another caller may have made it while we waited.
-        return self.distributor.queues.setdefault(options.queue, self.make_queue(record))
+        queue = self.distributor.queues[options.queue] = self.make_queue(record)
+        return queue
 
     def make_queue(self, record: QueueRecord) -> NamedQueue:
-        """Return a queue with what waits in it."""
+        """Return a queue with what waits in it; its subjects are those of its record, which are not subscribed."""
         kept = self.distributor.storage.waiting(record.name)
         return NamedQueue(record, self.settings.es_queue_bytes * QUEUE_FACTOR, kept)
 
@@ -214,15 +223,50 @@ class Members:
         compiled = []
         for text in patterns:
             compiled.append(self.distributor.index.make_pattern(text))
-            hub.sleep(0)
+            hub.pause()
         return compiled
 
-    def select(self, target: Target, subjects: Sequence[str], patterns: Sequence[str | CompiledPattern]) -> None:
+    def select(self, target: Target, subjects: Sequence[str], patterns: Sequence[CompiledPattern]) -> None:
         """Subscribe a box or queue to subjects and patterns, to all or none of them.
 
         Raises:
-            PatternError: a pattern is malformed or could take too long. EventError: there are too many.
+            EventError: there are too many. StorageError: that of a queue was not kept.
         """
+        if not isinstance(target, NamedQueue):
+            self._add(target, subjects, patterns)
+            return
+        with self._queue_changes:
+            self._check_there(target)
+            undo = self._add(target, subjects, patterns)
+            try:
+                index = self.distributor.index
+                self._keep(target, index.subjects_of(target), [*index.patterns_of(target), *target.refused])
+            except BaseException:
+                for step in undo:
+                    step()
+                raise
+
+    def restore(self, record: QueueRecord) -> None:
+        """Take up a queue that is kept, with what waits in it.
+
+        What this server refuses of its patterns is told in the log, and left out.
+        """
+        queue = self.distributor.queues[record.name] = self.make_queue(record)
+        for subject in record.subjects:
+            self.distributor.index.add_subject(subject, queue)
+        refused = []
+        for pattern in record.patterns:
+            try:
+                self.distributor.index.add_pattern(pattern, queue)
+            except (PatternError, EventError) as exc:
+                refused.append(pattern)
+                _log.error("queue %r gets no events by one of its patterns: %s", record.name, exc)
+        queue.refused = tuple(refused)
+
+    def _add(
+        self, target: Target, subjects: Sequence[str], patterns: Sequence[CompiledPattern]
+    ) -> list[Callable[[], object]]:
+        """Put subscriptions in; return how each is taken out again."""
         index = self.distributor.index
         undo: list[Callable[[], object]] = []
         try:
@@ -230,29 +274,43 @@ class Members:
                 if index.add_subject(text, target):
                     undo.append(partial(index.remove, text, target))
             for pattern in patterns:
-                text = pattern if isinstance(pattern, str) else pattern.text
                 if index.add_pattern(pattern, target):
-                    undo.append(partial(index.remove_pattern, text, target))
+                    undo.append(partial(index.remove_pattern, pattern.text, target))
         except BaseException:
             for step in undo:
                 step()
             raise
-        if isinstance(target, NamedQueue):
-            self._keep_subjects(target)
+        return undo
 
-    def deselect(self, target: Target, texts: Iterable[str]) -> None:
+    def deselect(self, target: Target, texts: Sequence[str]) -> None:
         """Unsubscribe from these: each the exact subject if there is one, else the pattern. Source: Pyro 3.16."""
-        for text in texts:
-            self.distributor.index.remove(text, target)
-        if isinstance(target, NamedQueue):
-            self._keep_subjects(target)
-
-    def _keep_subjects(self, queue: NamedQueue) -> None:
         index = self.distributor.index
-        subjects, patterns = tuple(index.subjects_of(queue)), tuple(index.patterns_of(queue))
-        if (subjects, patterns) != (queue.record.subjects, queue.record.patterns):
-            queue.record = queue.record._replace(subjects=subjects, patterns=patterns)
-            self.distributor.storage.put_queue(queue.record).settle()
+        if not isinstance(target, NamedQueue):
+            for text in texts:
+                index.remove(text, target)
+            return
+        with self._queue_changes:
+            self._check_there(target)
+            subjects = {fold(text): text for text in index.subjects_of(target)}
+            patterns = dict.fromkeys([*index.patterns_of(target), *target.refused])
+            for text in texts:
+                if subjects.pop(fold(text), None) is None:
+                    patterns.pop(text, None)
+            self._keep(target, subjects.values(), patterns)
+            for text in texts:
+                index.remove(text, target)
+            target.refused = tuple(text for text in target.refused if text in patterns)
+
+    def _keep(self, queue: NamedQueue, subjects: Iterable[str], patterns: Iterable[str]) -> None:
+        """Have it last what a queue is subscribed to."""
+        record = queue.record._replace(subjects=tuple(subjects), patterns=tuple(patterns))
+        if record != queue.record:
+            self.distributor.storage.put_queue(record).settle()
+            queue.record = record
+
+    def _check_there(self, queue: NamedQueue) -> None:
+        if self.distributor.queues.get(queue.record.name) is not queue:
+            raise EventError(f"the queue {queue.record.name!r} was removed")
 
     def replay(
         self, member: Member, subjects: Sequence[str], patterns: Sequence[CompiledPattern], after: int,
@@ -270,8 +328,10 @@ class Members:
 
     # -- reliable queues -----------------------------------------------------------------------------------------
 
-    def note_done_in_queue(self, consumer: Consumer, done: Iterable[int], failed: Sequence[int]) -> None:
-        """A subscriber has dealt with these events, and has failed at those."""
+    def note_done_in_queue(
+        self, consumer: Consumer, done: Iterable[int], failed: Sequence[Sequence[int]], total: int
+    ) -> None:
+        """A subscriber has dealt with these events, and has failed at those; see `NamedQueue.fail`."""
         queue, storage = consumer.queue, self.distributor.storage
         now = time.monotonic()
         queue.hear(consumer)
@@ -279,17 +339,23 @@ class Members:
         if known:
             storage.acknowledge(queue.record.name, known)
         if failed:
-            queue.fail(consumer, failed, now)
+            queue.fail(consumer, failed, total, now)
             due = queue.next_look()
             if due is not None and self._state is not None:
                 self._state.later(due - now, lambda: queue.look(time.monotonic()))
 
     def remove_queue(self, queue: NamedQueue) -> None:
-        """Remove a queue with what waits in it, and those who take from it."""
-        self.distributor.storage.remove_queue(queue.record.name).settle()
-        self.distributor.queues.pop(queue.record.name, None)
-        self.distributor.index.discard(queue)
-        queue.give_up()
+        """Remove a queue with what waits in it, and those who take from it.
+
+        Raises:
+            EventError: somebody else has. StorageError: it is there still.
+        """
+        with self._queue_changes:
+            self._check_there(queue)
+            self.distributor.storage.remove_queue(queue.record.name).settle()
+            self.distributor.queues.pop(queue.record.name)
+            self.distributor.index.discard(queue)
+            queue.refuse()
         for member in [member for member in self.members.values() if member.target is queue]:
             if member.session is not None:
                 member.session.end_box(member.box, f"the queue {queue.record.name!r} was removed")
@@ -399,6 +465,8 @@ class Members:
         if not index.subjects_of(mailbox) and not index.patterns_of(mailbox):
             courier.end()
             self._dismiss(courier)
+            if not courier.is_over:
+                self._leaving[_key_of(courier.subscriber)] = courier
 
     def _engage(self, subscriber: Any) -> Courier:
         """Return the courier to an object, a new one where it has none yet."""
@@ -411,8 +479,9 @@ class Members:
         mailbox = self._make_mailbox(options, current_call.identity)
         mailbox.on_closed = self._dismiss_closed
         courier = self.couriers[key] = Courier(
-            subscriber, mailbox, self._identification, self.settings.es_resume_seconds, self._dismiss
-        )
+            subscriber, mailbox, self._identification, self.settings.es_resume_seconds, self._dismiss,
+            self._leaving.get(key),
+        )  # fmt: skip
         return courier
 
     def _dismiss_closed(self, mailbox: Mailbox) -> None:
@@ -424,6 +493,8 @@ class Members:
     def _dismiss(self, courier: Courier) -> None:
         mailbox, key = courier.mailbox, _key_of(courier.subscriber)
         self.distributor.index.discard(mailbox)
+        if self._leaving.get(key) is courier and courier.is_over:
+            del self._leaving[key]
         if self.couriers.get(key) is courier:
             del self.couriers[key]
             self._remember(mailbox.delivered, mailbox.dropped, mailbox.failed)
@@ -477,7 +548,7 @@ class Members:
                 else:
                     self._look_at(one)
                 if number % SWEPT_AT_ONCE == 0:
-                    hub.sleep(0)
+                    hub.pause()
         finally:
             self._sweeping = False
 

@@ -63,10 +63,10 @@ class Replay:
                 for index in self._asked():
                     if index.has_to_ask(record.subject):
                         for _ in index.search(record.subject):
-                            hub.sleep(0)
+                            hub.pause()
                 self._look_at(record)
                 if number % LOOKED_AT_ONCE == 0:
-                    hub.sleep(0)
+                    hub.pause()
             if len(records) < LOOKED_AT_ONCE:
                 break
 

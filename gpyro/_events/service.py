@@ -64,8 +64,7 @@ class EventService(ObjBase):
         self._meter = Meter()
         self._had_daemon = False
         for record in storage.queues():
-            queue = self._distributor.queues[record.name] = self._members.make_queue(record)
-            self._members.select(queue, record.subjects, record.patterns)
+            self._members.restore(record)
 
     def __repr__(self) -> str:
         return f"<EventService {self._distributor!r}, {self._members!r}>"
@@ -208,12 +207,14 @@ class EventService(ObjBase):
             done: as for `note_done`.
             seconds: how long to wait at most, up to MAX_WAIT_SECONDS.
         """
+        if not isinstance(seconds, (int, float)) or not seconds >= 0:
+            raise EventError(f"seconds={seconds!r}; a time to wait is a number, 0 or more")
         session = self._members.session(link)
         self._note_done(session, done)
         if session.is_lost:
             raise EventError("this link was lost for a while; begin a new one")
         try:
-            return session.fetch(min(max(float(seconds), 0.0), MAX_WAIT_SECONDS))
+            return session.fetch(min(seconds, MAX_WAIT_SECONDS))
         except BaseException:
             if not session.is_there():
                 self._members.lost(session)
@@ -224,7 +225,8 @@ class EventService(ObjBase):
 
         Args:
             done: numbers of boxes, and how many entries are done in all of each; of a reliable queue's box the
-                sequences that are acknowledged, and those that failed.
+                sequences that are acknowledged, the sequences and lanes of those that failed, and how many
+                failures that box has told by now.
         """
         self._note_done(self._members.session(link), done)
 
@@ -292,7 +294,7 @@ class EventService(ObjBase):
                 if type(box) is Mailbox:
                     box.acknowledge(what[0])
                 elif isinstance(box, Consumer):
-                    self._members.note_done_in_queue(box, what[0], what[1])
+                    self._members.note_done_in_queue(box, *what)
 
     def _listed(self, after: int) -> list[Member]:
         return [member for member in self._members.members.values() if member.box.number > after]

@@ -5,7 +5,7 @@ and waits where that is nothing. What was handed out and did not arrive goes out
 says what it had (`Mailbox.rewind`).
 
     batch    [rows, groups, ended]
-    rows     [sequence, subject, time, payload] of each event; of a reliable queue's deliveries and lane too
+    rows     [sequence, subject, time, payload] of each event; of a reliable queue's the rest of its `Delivery` too
     groups   [entries, boxes]: for each of these boxes, in order, the numbers of rows; -n are n lost events, None
              an unknown number of them
     ended    [box, reason] of each subscription that the server has ended
@@ -228,7 +228,7 @@ class _Rows:
 
     def __init__(self) -> None:
         self.rows: list[list[Any]] = []
-        #: Sequence, and of a reliable queue's event also how often it was sent, and its lane: its row's number.
+        #: Sequence, and of a reliable queue's event the rest of its delivery: the number of its row.
         self.places: dict[Any, int] = {}
         self.bytes = 0
 
@@ -239,9 +239,9 @@ class _Rows:
         if isinstance(entry, EventRecord):
             record, more, key = entry, [], entry.sequence  # type: EventRecord, list[int], Any
         else:
-            record, more = entry.record, [entry.deliveries, entry.lane]
-            # Queues number their lanes each for itself.
-            key = (record.sequence, entry.deliveries, entry.lane)
+            # Queues number their lanes each for itself, and consumers their failures.
+            record, *more = entry
+            key = (record.sequence, *more)
         place = self.places.get(key)
         if place is None:
             place = self.places[key] = len(self.rows)

@@ -20,7 +20,7 @@ from gpyro._hub.state import Timer, current_state
 
 _poll: Callable[[], select.poll] = monkey.get_original("select", "poll")
 
-__all__ = ["Signal", "is_hub_greenlet", "run_pending", "sleep", "wait_for"]
+__all__ = ["Signal", "is_hub_greenlet", "pause", "run_pending", "sleep", "wait_for"]
 
 
 class Signal:
@@ -108,6 +108,11 @@ def run_pending(turns: int = 2) -> None:
             waiter.get()
         finally:
             timer.cancel()
+
+
+def pause() -> None:
+    """Let all others run that can, those that wait for a descriptor or a time too; for long work, some ms each."""
+    run_pending(1)
 
 
 def sleep(seconds: float) -> None:

@@ -97,7 +97,7 @@ class _Turns:
         length = time.monotonic() - self._began
         if length > TURN_SECONDS:
             self.seconds += length
-            hub.sleep(0)
+            hub.pause()
             self._began = time.monotonic()
 
 

@@ -153,6 +153,19 @@ def test_much_to_distribute_leaves_others_their_turn_and_keeps_the_order() -> No
             assert _sequences(server, number) == list(range(1, 202))
 
 
+def test_much_to_distribute_leaves_callers_over_connections_their_turn() -> None:
+    with event_server() as server:
+        for _ in range(500):
+            server.service.open_box({"policy": "drop_new"}, None, ["s"])
+        es, served = server.proxy(), 0
+        job = gevent.spawn(server.service.publish, [f"s{number}" for number in range(400)], 1)
+        while not job.ready():
+            es.status()
+            served += 1
+        job.get()
+        assert served >= 10, "200,000 boxes in pieces of 10,000"
+
+
 def test_one_call_with_more_events_than_a_queue_holds_is_refused_at_once_and_nobody_else_is() -> None:
     with event_server(es_block_seconds=SECONDS) as server:
         worker = server.recorder("jobs", "other", queue="jobs", queuesize=3)

@@ -6,6 +6,7 @@ from typing import Any
 
 import gevent
 import pytest
+from gevent.event import Event as Gate
 
 from gpyro._events import members
 from gpyro.errors import EventError
@@ -120,7 +121,7 @@ def test_worker_loses_no_event_when_a_server_without_a_database_begins_anew_unde
     port = free_port()
     worker = Recorder(f"PYRO://127.0.0.1:{port}/eventserver", queue="jobs")
     worker.setThreading(1, limit=4)
-    gate = worker.gate = gevent.event.Event()
+    gate = worker.gate = Gate()
     with event_server_at(port) as service:
         worker.subscribe("a")
         job = gevent.spawn(worker.listen)
@@ -142,3 +143,82 @@ def test_worker_loses_no_event_when_a_server_without_a_database_begins_anew_unde
         worker.abort()
         job.get(timeout=SECONDS)
         worker.ES._release()
+
+
+def test_subscriptions_are_all_there_again_when_the_program_changes_some_after_a_restart() -> None:
+    port = free_port()
+    recorder = Recorder(f"PYRO://127.0.0.1:{port}/eventserver")
+    with event_server_at(port):
+        recorder.subscribe(["a", "b"])
+    with event_server_at(port) as service:
+        recorder.unsubscribe("a")
+        recorder.subscribe("c")
+        assert sorted(service.subscribers()[0]["subjects"]) == ["b", "c"]
+        with listening(recorder):
+            service.publish(["a", "b", "c"], 1)
+            recorder.wait_for(2)
+        assert recorder.got == [("b", 1), ("c", 1)]
+        assert recorder.lost == [None]
+        recorder.ES._release()
+
+
+class Gated(EventService):
+    """Makes boxes when it is told to."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.gate = Gate()
+        self.waiting = 0
+
+    def open_box(self, *args: Any) -> tuple[str, str, int]:
+        self.waiting += 1
+        assert self.gate.wait(SECONDS)
+        return super().open_box(*args)
+
+
+def test_program_that_subscribes_while_its_link_makes_its_box_again_has_one_box() -> None:
+    port = free_port()
+    recorder = Recorder(f"PYRO://127.0.0.1:{port}/eventserver")
+    with event_server_at(port):
+        recorder.subscribe("a")
+        job = gevent.spawn(recorder.listen)
+        eventually(lambda: recorder._gpyro_subscription._link is not None)
+    with event_server_at(port, Gated) as service:
+        assert isinstance(service, Gated)
+        eventually(lambda: service.waiting == 1)
+        subscribing = gevent.spawn(recorder.subscribe, "b")
+        gevent.sleep(0)
+        service.gate.set()
+        subscribing.get(timeout=SECONDS)
+        eventually(lambda: [entry["state"] for entry in service.subscribers()] == ["listening"])
+        service.publish(["a", "b"], 1)
+        recorder.wait_for(2)
+        assert service.waiting == 1
+        recorder.abort()
+        job.get(timeout=SECONDS)
+        recorder.ES._release()
+
+
+def test_subscriber_that_was_closed_listens_to_nothing() -> None:
+    with event_server() as server:
+        recorder = server.recorder("a")
+        recorder.close()
+        with listening(recorder):
+            server.service.publish("a", 1)
+            recorder.subscribe("b")
+            server.service.publish("b", 2)
+            recorder.wait_for(1)
+        assert recorder.messages == [2]
+
+
+def test_history_that_never_came_is_asked_for_again_and_the_doubt_is_told() -> None:
+    with event_server(es_resume_seconds=0.05) as server:
+        for number in range(4):
+            server.service.publish("a", number)
+        recorder = server.recorder("a", history=2)
+        recorder.ES._release()
+        eventually(lambda: server.service.subscribers() == [])
+        with listening(recorder):
+            recorder.wait_for(2)
+        assert recorder.messages == [2, 3]
+        assert recorder.lost == [None]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
@@ -62,12 +62,14 @@ def event_server(storage: EventStorage | None = None, **items: Any) -> Iterator[
 
 
 @contextmanager
-def event_server_at(port: int, **items: Any) -> Iterator[EventService]:
+def event_server_at(
+    port: int, make: Callable[..., EventService] = EventService, **items: Any
+) -> Iterator[EventService]:
     """Serve events at PYRO://127.0.0.1:port/eventserver, so that it can begin anew there."""
     config = gpyro.config.snapshot(**items)
     daemon = gpyro.Daemon(port=port, norange=True, config=config)
     loop = gevent.spawn(daemon.requestLoop)
-    service = EventService(config=config)
+    service = make(config=config)
     service.objectGUID = "eventserver"
     daemon.connect(service)
     try:

@@ -75,7 +75,7 @@ def test_deliveries_of_a_queue_come_with_their_number_and_lane() -> None:
     session, consumer = Session("t", None, None), queue.join(1, "w")
     session.add(consumer)
     rows = session.fetch(0)[0]
-    assert [row[:2] + row[4:] for row in rows] == [[1, "a", 1, 1], [2, "b", 1, 2]]
+    assert [row[:2] + row[4:] for row in rows] == [[1, "a", 1, 1, 0], [2, "b", 1, 2, 0]]
 
 
 def test_event_in_two_queues_of_a_link_has_a_row_for_each_lane() -> None:
