@@ -41,7 +41,7 @@ from gpyro._hub.threads import NativeLock, call_in_hub, join_thread, start_nativ
 from gpyro._hub.tickets import Bell, Ticket, Turns
 from gpyro._hub.tls import TLSConfig, TlsError, accept_tls
 from gpyro._hub.udp import MAX_DATAGRAM_BYTES, Datagram, UdpEndpoint, ask_udp, resolve_ipv4, serve_udp
-from gpyro._hub.waiting import Signal, is_hub_greenlet, pause, run_pending, sleep, wait_for
+from gpyro._hub.waiting import Pacer, Signal, is_hub_greenlet, pause, run_pending, sleep, wait_for
 from gpyro._hub.watchdog import Watchdog
 
 __all__ = [
@@ -54,6 +54,7 @@ __all__ = [
     "Listener",
     "NativeLock",
     "OffloadPool",
+    "Pacer",
     "Signal",
     "Signals",
     "Stream",

@@ -217,9 +217,10 @@ class Distributor:
                 self._serve_next(subject)
 
     def _search(self, subject: str) -> tuple[Target, ...]:
+        pacer = hub.Pacer()
         while (found := self.index.find(subject)) is None:
             for _ in self.index.search(subject):
-                hub.pause()
+                pacer.give()
         return found
 
     def _serve_next(self, subject: str) -> None:

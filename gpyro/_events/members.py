@@ -220,10 +220,10 @@ class Members:
         Raises:
             PatternError: one is malformed or could take too long.
         """
-        compiled = []
+        compiled, pacer = [], hub.Pacer()
         for text in patterns:
             compiled.append(self.distributor.index.make_pattern(text))
-            hub.pause()
+            pacer.give()
         return compiled
 
     def select(self, target: Target, subjects: Sequence[str], patterns: Sequence[CompiledPattern]) -> None:

@@ -19,7 +19,7 @@ from gpyro.eventrecords import EventRecord
 
 __all__ = ["Replay"]
 
-#: How often the history is gone through while others run, and how many events are looked at in one piece: 1 ms.
+#: How often the history is gone through while others run, and how many events are looked at in one piece: some ms.
 MOST_ROUNDS, LOOKED_AT_ONCE = 10, 1_000
 
 
@@ -57,35 +57,43 @@ class Replay:
 
     def collect(self) -> None:
         """Go through the history while others run."""
+        pacer = hub.Pacer()
         for _ in range(MOST_ROUNDS):
             records = self._next_records()
-            for number, record in enumerate(records, 1):
+            for record in records:
                 for index in self._asked():
                     if index.has_to_ask(record.subject):
                         for _ in index.search(record.subject):
-                            hub.pause()
-                self._look_at(record)
-                if number % LOOKED_AT_ONCE == 0:
-                    hub.pause()
+                            pacer.give()
+                self._look_at(record, self._kept)
+                pacer.give()
             if len(records) < LOOKED_AT_ONCE:
                 break
 
     def finish(self) -> None:
         """Look at what came since, and put all into the mailbox; nothing else runs until it is subscribed."""
+        skipped, later = False, deque[EventRecord]()
         for record in self._next_records():
             if any(index.has_to_ask(record.subject) for index in self._asked()):
                 # There are always new subjects, and to ask patterns now would hold everybody up.
-                self._has_missed = True
+                skipped = True
             else:
-                self._look_at(record)
+                self._look_at(record, later if skipped else self._kept)
         mailbox = self._mailbox
         if self._most is None and self._has_missed:
             mailbox.note_lost(None)
-        elif self._most is None and len(self._kept) < self._found:
-            mailbox.note_lost(self._found - len(self._kept))
+        elif self._most is None and len(self._kept) + len(later) < self._found:
+            mailbox.note_lost(self._found - len(self._kept) - len(later))
         for record in self._kept:
-            if not mailbox.put(record):
-                mailbox.note_lost(1)
+            self._put(record)
+        if skipped:
+            mailbox.note_lost(None)
+        for record in later:
+            self._put(record)
+
+    def _put(self, record: EventRecord) -> None:
+        if not self._mailbox.put(record):
+            self._mailbox.note_lost(1)
 
     def _asked(self) -> list[SubjectIndex[Any]]:
         # What it was subscribed to before it has had.
@@ -105,10 +113,10 @@ class Replay:
         self._after = max(self._after, last)
         return records
 
-    def _look_at(self, record: EventRecord) -> None:
+    def _look_at(self, record: EventRecord, kept: deque[EventRecord]) -> None:
         if not self._probe.matches(0, record.subject):
             return
         if self._most is not None and self._distributor.index.matches(self._mailbox, record.subject):
             return
         self._found += 1
-        self._kept.append(record)
+        kept.append(record)

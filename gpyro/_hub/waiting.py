@@ -8,6 +8,7 @@ asked of `current_state`: one that we make ends with its thread, one that gevent
 from __future__ import annotations
 
 import select
+import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -20,7 +21,11 @@ from gpyro._hub.state import Timer, current_state
 
 _poll: Callable[[], select.poll] = monkey.get_original("select", "poll")
 
-__all__ = ["Signal", "is_hub_greenlet", "pause", "run_pending", "sleep", "wait_for"]
+__all__ = ["Pacer", "Signal", "is_hub_greenlet", "pause", "run_pending", "sleep", "wait_for"]
+
+
+#: How long one that has much to do keeps others waiting: less than a person or a heartbeat would notice.
+TURN_SECONDS = 0.005
 
 
 class Signal:
@@ -113,6 +118,30 @@ def run_pending(turns: int = 2) -> None:
 def pause() -> None:
     """Let all others run that can, those that wait for a descriptor or a time too; for long work, some ms each."""
     run_pending(1)
+
+
+class Pacer:
+    """For long work: lets others run now and then, and counts the seconds that were our own.
+
+    Args:
+        turn_seconds: how long nobody else runs.
+    """
+
+    def __init__(self, turn_seconds: float = TURN_SECONDS) -> None:
+        self.seconds = 0.0
+        self._turn_seconds = turn_seconds
+        self._began = time.monotonic()
+
+    def __repr__(self) -> str:
+        return f"<Pacer, {self.seconds:.3f} s of work>"
+
+    def give(self) -> None:
+        """Let others run, if this turn has been long enough."""
+        length = time.monotonic() - self._began
+        if length > self._turn_seconds:
+            self.seconds += length
+            pause()
+            self._began = time.monotonic()
 
 
 def sleep(seconds: float) -> None:
