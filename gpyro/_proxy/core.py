@@ -457,11 +457,15 @@ def _left(until: float) -> float:
         raise TimeoutError("the time was over before the call was sent", maybe_executed=False)
     return left
 
-def run_callbacks(timeout: float | None = None) -> None:
+def run_callbacks(timeout: float | None = None) -> bool:
     """Serve callbacks in a program whose hub does not run by itself.
 
-    Returns once at least one has been served since it last returned, or after `timeout` seconds; None waits
-    without limit, 0 serves what is there.
+    Args:
+        timeout: seconds to wait for one; None waits without limit, 0 serves what is there.
+
+    Returns:
+        True once at least one has been served since it last returned, those during calls included; False when
+        the time is over.
     """
     activity = _activity_of(hub.current_state())
     seen = activity.seen
@@ -472,6 +476,7 @@ def run_callbacks(timeout: float | None = None) -> None:
         # With a limit, as the loop would find nothing to wait for otherwise: connections do not count.
         hub.wait_for(activity.signal, (), min(left, MAX_WAIT_SECONDS))
     activity.seen = activity.served
+    return activity.seen != seen
 
 
 def _activity_of(state: hub.HubState) -> _Activity:

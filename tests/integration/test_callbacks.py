@@ -251,6 +251,20 @@ for number in range(3):
         assert stdout.split("\n")[:3] == ["heard 0", "heard 1", "heard 2"]
 
 
+def test_run_callbacks_tells_whether_something_was_served_since_it_last_returned() -> None:
+    with running_daemon() as running:
+        proxy = running.proxy(Server())
+        gpyro.run_callbacks(0)
+        assert gpyro.run_callbacks(0) is False
+        proxy.tell(Listener(), [1])
+        assert gpyro.run_callbacks(0) is True, "during the call"
+        assert gpyro.run_callbacks(0.01) is False
+        proxy.keep(Listener())
+        telling = gevent.spawn(running.proxy(proxy.URI).tell_kept, 2)
+        assert gpyro.run_callbacks(20) is True
+        assert telling.get(timeout=20) == "heard 2"
+
+
 def test_received_and_unconnected_proxies_do_nothing_on_their_own() -> None:
     proxy = gpyro.Proxy(f"PYRO://127.0.0.1:{free_port()}/abc")
     twin = gpyro.Proxy(proxy.URI)

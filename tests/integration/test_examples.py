@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import hashlib
+import os
 import re
 import signal
 from collections.abc import Iterator
@@ -143,6 +145,53 @@ def test_oneway_calls_return_before_the_pages_are_printed(desk: Desk) -> None:
         "All pages are on their way, and there is time for other things.", "5 pages have been printed."
     ]  # fmt: skip
     assert sorted(lines_of(server.stop(signal.SIGINT))[1:]) == [f"page {number}" for number in range(1, 6)]
+
+
+# -- many and much -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.smoke
+def test_manycalls_that_wait_a_second_each_are_served_at_the_same_time(desk: Desk) -> None:
+    server = desk.serve("manycalls/server.py")
+    lines = desk.run("manycalls/client.py", "--calls", "2000")
+    assert re.fullmatch(r"2000 customers were served in \d+\.\d seconds\.", lines[0])
+    # One after another they would take half an hour, and the client would not have ended.
+    most = re.fullmatch(r"As many as (\d+) were served at the same time\.", lines[1])
+    assert most and 1 < int(most[1]) <= 2000
+    assert len(lines_of(server.stop(signal.SIGINT))) == 1
+
+
+def test_largedata_comes_back_unchanged_while_small_calls_go_on(desk: Desk) -> None:
+    server = desk.serve("largedata/server.py")
+    lines = desk.run("largedata/client.py", "--mib", "24")
+    assert lines[0] == "24 MiB came back unchanged."
+    small = re.fullmatch(r"Meanwhile (\d+) small calls were answered\.", lines[1])
+    assert small and int(small[1]) >= 2
+    assert re.fullmatch(r"Too large: message is 52\d+ bytes, limit is 4194304 \(max_value_bytes\)", lines[2])
+    assert len(lines_of(server.stop(signal.SIGINT))) == 1
+
+
+def test_filetransfer_brings_files_of_any_size_whole_and_none_from_elsewhere(desk: Desk, tmp_path: Path) -> None:
+    shared = tmp_path / "shared"
+    (shared / "inner").mkdir(parents=True)
+    mib = 1024 * 1024
+    contents = {"large": os.urandom(5 * mib + 17), "empty": b"", "wörds.txt": b"words", "even": bytes(mib)}
+    for name, content in contents.items():
+        (shared / name).write_bytes(content)
+    (shared / "inner" / "secret").write_text("secret")
+    server = desk.serve("filetransfer/server.py", str(shared))
+
+    assert desk.run("filetransfer/download.py") == sorted(contents)
+    assert desk.run("filetransfer/download.py", *contents) == [
+        f"{name}: {len(content)} bytes, sha256 {hashlib.sha256(content).hexdigest()}"
+        for name, content in contents.items()
+    ]
+    assert {name: (tmp_path / name).read_bytes() for name in contents} == contents
+    for name in ("nothing", "inner", "inner/secret", "../shared/even", str(shared / "even")):
+        ended = run([str(EXAMPLES / "filetransfer" / "download.py"), name], desk.environment)
+        assert (ended.status, ended.stdout, ended.stderr) == (1, "", f"there is no file {name!r} here\n")
+    assert [path.name for path in tmp_path.glob("*.part")] == []
+    assert len(lines_of(server.stop(signal.SIGINT))) == 1
 
 
 # -- all of them -------------------------------------------------------------------------------------------------
