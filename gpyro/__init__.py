@@ -22,18 +22,29 @@ if TYPE_CHECKING:
     from gpyro.context import current_call, deadline
     from gpyro.daemon import Daemon, initClient, initServer
     from gpyro.hub import TLSConfig
-    from gpyro.objects import ObjBase, cancellable, expose, idempotent, offload, oneway
+    from gpyro.objects import (
+        CallbackObjBase,
+        ObjBase,
+        SynchronizedObjBase,
+        cancellable,
+        expose,
+        idempotent,
+        offload,
+        oneway,
+    )
     from gpyro.proxy import AttrProxy, Proxy, getAttrProxyForURI, getProxyForURI, run_callbacks
     from gpyro.serializers import register
     from gpyro.uri import PyroURI
 
 _WHERE = {
     "AttrProxy": "gpyro.proxy",
+    "CallbackObjBase": "gpyro.objects",
     "Daemon": "gpyro.daemon",
     "ObjBase": "gpyro.objects",
     "PickleRules": "gpyro._serializers.pickle_rules",
     "Proxy": "gpyro.proxy",
     "PyroURI": "gpyro.uri",
+    "SynchronizedObjBase": "gpyro.objects",
     "TLSConfig": "gpyro.hub",
     "cancellable": "gpyro.objects",
     "config": "gpyro.configuration",
@@ -54,11 +65,13 @@ _MODULES = ("auth", "errors", "eventserver", "log", "naming", "util")
 
 __all__ = [
     "AttrProxy",
+    "CallbackObjBase",
     "Daemon",
     "ObjBase",
     "PickleRules",
     "Proxy",
     "PyroURI",
+    "SynchronizedObjBase",
     "TLSConfig",
     "__version__",
     "auth",

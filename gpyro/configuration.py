@@ -25,6 +25,7 @@ from typing import Any, NamedTuple, NoReturn
 from gpyro._configuration.items import (
     ITEMS,
     NOT_USED,
+    PROGRAM,
     CertificateFile,
     FilePath,
     Item,
@@ -46,7 +47,7 @@ from gpyro._configuration.sources import (
 from gpyro.errors import ConfigurationError
 
 __all__ = [
-    "ITEMS", "NOT_USED", "ConfigurationError", "Item", "Row", "Settings", "config", "current_directory",
+    "ITEMS", "NOT_USED", "PROGRAM", "ConfigurationError", "Item", "Row", "Settings", "config", "current_directory",
     "old_name", "read_surroundings",
 ]  # fmt: skip
 

@@ -31,7 +31,7 @@ from gpyro.errors import (
     TimeoutError,
 )
 from gpyro.objects import Method
-from gpyro.serializers import Codec, CodecLimits, References
+from gpyro.serializers import Codec
 from gpyro.wire.hello import FEATURES, Feature, Greeting
 from gpyro.wire.native import (
     HEADER,
@@ -54,14 +54,21 @@ STRANGER_SECONDS = 1.0
 log = logging.getLogger("gpyro.connection")
 
 
-def make_codec(limits: CodecLimits, references: References, pickle: Any) -> Any:
+def make_codec(connection: Connection, handler: Handler) -> Any:
     """Return what turns values into bytes and back: data, or where both sides were told so pickles."""
-    codec = Codec(limits, references)
-    if pickle is None:
+    by_value = None
+    if handler.by_value:
+        from gpyro._serializers.byvalue import ByValue  # only daemons and proxies that list modules
+
+        # Now, as the socket does not tell any more once it is closed, and answers may be decoded after that.
+        is_local = connection.is_local()
+        by_value = ByValue(handler.by_value, lambda: is_local or connection.is_known())
+    codec = Codec(connection.tuning.codec, connection.exports, by_value)
+    if handler.pickle is None:
         return codec
     from gpyro._serializers.pickling import PickleCodec  # only daemons and proxies that were told to speak pickle
 
-    return PickleCodec(codec, pickle)
+    return PickleCodec(codec, handler.pickle)
 
 
 class Handler(Protocol):
@@ -72,6 +79,8 @@ class Handler(Protocol):
     offload_all: bool
     #: What pickles may name, where this side speaks pickle; None where it does not.
     pickle: Any
+    #: Names of modules whose classes travel by value without being registered.
+    by_value: tuple[str, ...]
 
     def find(self, connection: Connection, target: bytes, access: int, object_id: str, name: str) -> Method:
         """Return what a request is for; may remember it in `methods` under `target`."""
@@ -134,7 +143,7 @@ class Connection:
         self.opening = Opening(self, side is Side.SERVER)
         self.machine = Machine(side, self.tuning.wire, self.state.take_buffer, self.state.give_buffer)
         self.exports = Exports(self, self.tuning.max_exports)
-        self.codec = make_codec(self.tuning.codec, self.exports, handler.pickle)
+        self.codec = make_codec(self, handler)
         self.calls = Calling(self, 1 if side is Side.CLIENT else 2)
         self.serving = Serving(self, handler, 1 if side is Side.SERVER else 0)
         self.closed_by: Exception | None = None
@@ -235,6 +244,11 @@ class Connection:
     def is_local(self) -> bool:
         """Tell whether the peer is on this machine."""
         return self.stream.is_local()
+
+    def is_known(self) -> bool:
+        """Tell whether the peer has proved who it is, and nobody on the way can change what it says."""
+        # A server has proved itself by what protects a caller's connection: its certificate, or the login.
+        return self.is_protected() and (self.machine.side is Side.CLIENT or self.identity is not None)
 
     def may_see_tracebacks(self) -> bool:
         """Tracebacks name files; they are for this machine and for those who have proved who they are."""

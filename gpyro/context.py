@@ -12,7 +12,7 @@ import time
 from contextvars import ContextVar, Token
 from typing import Any
 
-__all__ = ["Call", "CurrentCall", "Scope", "current_call", "current_scope", "deadline"]
+__all__ = ["Call", "CurrentCall", "Onward", "Scope", "current_call", "current_scope", "deadline", "make_call_id"]
 
 #: Calls that a chain remembers; deeper chains forget their oldest. 64 ids are 512 bytes on the wire.
 MAX_PATH = 64
@@ -40,15 +40,34 @@ class Scope:
         """The call that the code in this scope serves."""
         return self._call
 
+    def held(self) -> Any:
+        """Return the place that the call has on a synchronized object, None where it has none."""
+        return None if self._call is None else self._call.hold
+
     def onward_path(self) -> tuple[bytes, ...]:
         """Return the path for a call made from here."""
         return self.path if self._call is None else self._call.onward_path()
 
 
+class Onward(Scope):
+    """Inside one outgoing call of a call that is on a synchronized object: `path` names that very call last."""
+
+    __slots__ = ()
+
+    def held(self) -> None:
+        """It is out already."""
+
+    def onward_path(self) -> tuple[bytes, ...]:
+        """Return the path for the call that is made."""
+        return self.path
+
+
 class Call(Scope):
     """The record of one call on the serving side; cancelling goes through it."""
 
-    __slots__ = ("caller", "cancelled", "id", "method", "method_name", "oneway", "request_id", "thrown", "worker")
+    __slots__ = (
+        "caller", "cancelled", "hold", "id", "method", "method_name", "oneway", "request_id", "thrown", "worker",
+    )  # fmt: skip
 
     def __init__(self, caller: Any, request_id: int, method_name: str, oneway: bool, worker: Any) -> None:
         self.deadline: float | None = None
@@ -63,6 +82,8 @@ class Call(Scope):
         self.cancelled = False
         self.thrown = False
         self.id = b""
+        #: Its place on a synchronized object, inside it or waiting for that.
+        self.hold: Any = None
 
     def __repr__(self) -> str:
         state = "cancelled" if self.cancelled else "running"
@@ -73,17 +94,26 @@ class Call(Scope):
         """It is that itself; not kept in an attribute, which would be a cycle for the collector in each call."""
         return self
 
+    def held(self) -> Any:
+        """Return the place that it has on a synchronized object."""
+        return self.hold
+
     def onward_path(self) -> tuple[bytes, ...]:
         """Return the path for a call made from here."""
         if not self.id:
-            # Random: whoever could guess it could pretend to descend from this call.
-            self.id = os.urandom(8)
+            self.id = make_call_id()
         return (*self.path, self.id)[-MAX_PATH:]
+
+
+def make_call_id() -> bytes:
+    """Return a new id of a call. Random: whoever could guess it could pretend to descend from that call."""
+    return os.urandom(8)
 
 
 _scope: ContextVar[Scope | None] = ContextVar("gpyro_scope", default=None)
 current_scope = _scope.get
 enter_scope = _scope.set
+leave_scope = _scope.reset
 
 
 class CurrentCall:

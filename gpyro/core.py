@@ -10,17 +10,19 @@ from __future__ import annotations
 
 from gpyro.daemon import Daemon, initClient, initServer
 from gpyro.errors import PyroError
-from gpyro.objects import ObjBase
+from gpyro.objects import CallbackObjBase, ObjBase, SynchronizedObjBase
 from gpyro.proxy import AttrProxy, Proxy, getAttrProxyForURI, getProxyForURI
 from gpyro.uri import PyroURI
 
 __all__ = [
     "AttrProxy",
+    "CallbackObjBase",
     "Daemon",
     "ObjBase",
     "Proxy",
     "PyroError",
     "PyroURI",
+    "SynchronizedObjBase",
     "getAttrProxyForURI",
     "getProxyForURI",
     "initClient",

@@ -68,12 +68,16 @@ class Daemon:
             Its names are not checked, as it is for many objects. None lets everybody use everything.
         pickle: speak pickle, and nothing else, with callers that have logged in and were told the same; what
             their pickles may name. Equal to giving them a shell where the list is not short: docs/pickle.md.
+        by_value: full names of modules whose plain classes travel by value without being registered, over
+            loopback and to and from callers that have logged in; by default the setting of that name. See
+            docs/by_value.md.
         prtcol: Pyro's name for `protocol`.
 
     Raises:
         DaemonError: the port is taken, or the address is open to others and nobody has to identify himself, or
             `allow` is malformed.
-        ConfigurationError: the TLSConfig's files are not right.
+        ConfigurationError: the TLSConfig's files are not right, or `by_value` holds what is no module of the
+            program's own.
 
     Resources: `shutdown()` ends it, as do leaving its `with` block and dropping the last reference to it.
     Errors: those of a method go to its caller; those of a connection end that connection. Both are logged.
@@ -87,7 +91,8 @@ class Daemon:
         config: Settings | None = None, tls: TLSConfig | None = None,
         insecure_no_auth: bool = False, offload_all: bool = False,
         identifications: Sequence[object] | None = None, validator: DefaultConnValidator | None = None,
-        allow: Allow | None = None, pickle: PickleRules | None = None, prtcol: str | None = None,
+        allow: Allow | None = None, pickle: PickleRules | None = None, by_value: Iterable[str] | None = None,
+        prtcol: str | None = None,
     ) -> None:  # fmt: skip
         rules = parse_rules(allow)
         settings = config or process_config.snapshot()
@@ -96,6 +101,7 @@ class Daemon:
         tls = checked_tls(protocol, tls, settings, self._unix_path)
         validator = checked_validator(validator, identifications)
         pickle = checked_pickle(pickle)
+        modules = settings.by_value if by_value is None else Settings.by_value.check(by_value)
         self._insecure = insecure_no_auth
         self._who_lock = hub.NativeLock()
         sock, self.hostname, self.port, self._local = listen(
@@ -103,7 +109,7 @@ class Daemon:
             is_guarded(None if validator is None else validator.means(), tls),
         )  # fmt: skip
         self._published = published_host(publishhost or settings.publishhost or self.hostname, settings)
-        self._service = Service(sock, settings, offload_all, self._unix_path, pickle)
+        self._service = Service(sock, settings, offload_all, self._unix_path, pickle, modules)
         self._service.daemon = weakref.ref(self)
         self._service.tls = tls
         self._use_validator(validator)
@@ -122,8 +128,10 @@ class Daemon:
 
     def __repr__(self) -> str:
         where = self._unix_path or f"{self.hostname}:{self.port}"
-        pickle = "" if self._service.pickle is None else ", speaks pickle"
-        return f"<Daemon {where}, {len(self._registry)} objects, {self._service.status()}{pickle}>"
+        more = "" if self._service.pickle is None else ", speaks pickle"
+        if self._service.by_value:
+            more += f", by value {' '.join(self._service.by_value)}"
+        return f"<Daemon {where}, {len(self._registry)} objects, {self._service.status()}{more}>"
 
     # -- objects ---------------------------------------------------------------------------------------------
 

@@ -14,6 +14,7 @@
     +-- NoModuleError               peer:   a class that this side does not know
     +-- RemoteError                 peer:   the remote object raised something this side has no class for
     +-- ServerBusyError             peer:   it refused the call unstarted, try again later
+        +-- DeadLockError           caller: calls wait for each other's SynchronizedObjBase
     +-- ProtocolError               network or peer: the conversation broke
         +-- LocalProtocolError      gpyro:  this side broke the rules of the wire
         +-- RemoteProtocolError     peer:   the other side broke the rules of the wire
@@ -36,6 +37,7 @@ __all__ = [
     "ConnectionClosedError",
     "ConnectionDeniedError",
     "DaemonError",
+    "DeadLockError",
     "EventError",
     "EventQueueFullError",
     "LocalProtocolError",
@@ -132,6 +134,17 @@ class RemoteError(PyroError):
 
 class ServerBusyError(PyroError):
     """The server refused the call before it was started; it is safe to try again later."""
+
+
+class DeadLockError(ServerBusyError):
+    """Calls on objects of `SynchronizedObjBase` wait for each other; this one gave way, and was not started.
+
+    A method that is running gets it out of an outgoing call too, when what that led to does not leave the object.
+
+    `chain` names the calls as far as they are known: each waits for the next one, the last for the first.
+    """
+
+    chain: tuple[str, ...] = ()
 
 
 class ProtocolError(PyroError):

@@ -39,10 +39,10 @@ from gpyro._hub.state import (
 )
 from gpyro._hub.stream import Stream
 from gpyro._hub.threads import NativeLock, call_in_hub, join_thread, start_native_thread, thread_name
-from gpyro._hub.tickets import Bell, Ticket
+from gpyro._hub.tickets import Bell, Ticket, Turns
 from gpyro._hub.tls import TLSConfig, TlsError, accept_tls
 from gpyro._hub.udp import MAX_DATAGRAM_BYTES, Datagram, UdpEndpoint, ask_udp, resolve_ipv4, serve_udp
-from gpyro._hub.waiting import Signal, is_hub_greenlet, run_pending, sleep, wait_for
+from gpyro._hub.waiting import Pacer, Signal, is_hub_greenlet, pause, run_pending, sleep, wait_for
 from gpyro._hub.watchdog import Watchdog
 
 __all__ = [
@@ -55,6 +55,7 @@ __all__ = [
     "Listener",
     "NativeLock",
     "OffloadPool",
+    "Pacer",
     "Signal",
     "Signals",
     "Stream",
@@ -63,6 +64,7 @@ __all__ = [
     "Timeout",
     "Timer",
     "TlsError",
+    "Turns",
     "UdpEndpoint",
     "Watchdog",
     "accept_tls",
@@ -84,6 +86,7 @@ __all__ = [
     "listen_tcp",
     "listen_unix",
     "name_of_host",
+    "pause",
     "peer_host",
     "peer_uid",
     "resolve",

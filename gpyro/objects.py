@@ -1,7 +1,7 @@
 """What may be called on an object: the ObjBase family, exposure and marks.
 
 The table of callable names is built once, when an object is connected. What comes over the wire is only ever a
-key into it. This room is pure; locks, clocks and local storage live with the daemon.
+key into it. This room is pure; locks live with connections, clocks and local storage with the daemon.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from gpyro.errors import DaemonError, UnknownObjectError
 from gpyro.util import make_guid
 
 __all__ = [
-    "DAEMON_ID", "Method", "ObjBase", "Table", "build_table", "cancellable", "expose", "idempotent", "offload",
-    "oneway",
+    "DAEMON_ID", "CallbackObjBase", "Method", "ObjBase", "SynchronizedObjBase", "Table", "build_table",
+    "cancellable", "expose", "idempotent", "offload", "oneway",
 ]  # fmt: skip
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -68,7 +68,10 @@ def offload(method: F) -> F:
 
 
 def idempotent(method: F) -> F:
-    """This method may be sent again when a connection is lost and nobody knows whether it ran."""
+    """This method may be called again when a connection is lost and nobody knows whether it ran.
+
+    Proxies learn that from its first answer, and call it up to two more times.
+    """
     return _mark(method, "idempotent")
 
 
@@ -83,10 +86,14 @@ def cancellable(method: F) -> F:
 class Method:
     """One callable name of one object.
 
-    `allowed` are the principals that may call it (`gpyro.access`), or None: everybody may.
+    `allowed` are the principals that may call it (`gpyro.access`), or None: everybody may. `synchronized` and
+    `reports` are what its owner's kind asks for: one call at a time, and errors told where they happen too.
     """
 
-    __slots__ = ("allowed", "cancellable", "function", "idempotent", "name", "offload", "oneway", "owner")
+    __slots__ = (
+        "allowed", "cancellable", "function", "idempotent", "name", "offload", "oneway", "owner", "reports",
+        "synchronized",
+    )  # fmt: skip
 
     def __init__(self, function: Callable[..., Any], name: str, owner: object, marks: Iterable[str] = ()) -> None:
         self.function = function
@@ -97,6 +104,8 @@ class Method:
         self.offload = "offload" in marks
         self.idempotent = "idempotent" in marks
         self.cancellable = "cancellable" in marks
+        self.synchronized = isinstance(owner, SynchronizedObjBase)
+        self.reports = isinstance(owner, CallbackObjBase)
 
     def __repr__(self) -> str:
         subject = getattr(self.owner, "delegate", None) or self.owner
@@ -106,20 +115,22 @@ class Method:
 class Table:
     """What is callable, readable and writable on one object, by name.
 
-    `attributes_of` is the object that has data attributes for the outside, or None; `attribute_names` are
-    those, or None where all public ones are meant but for `hidden_names`.
+    `owner` is that object; `attributes_of` the one that has data attributes for the outside, or None;
+    `attribute_names` are those, or None where all public ones are meant but for `hidden_names`.
     """
 
-    __slots__ = ("_attribute_names", "_attributes_of", "_hidden_names", "description", "methods")
+    __slots__ = ("_attribute_names", "_attributes_of", "_hidden_names", "description", "methods", "owner")
 
     def __init__(
         self,
+        owner: object,
         methods: dict[str, Method],
         attributes_of: object | None,
         attribute_names: frozenset[str] | None,
         hidden_names: frozenset[str],
         description: str,
     ) -> None:
+        self.owner = owner
         self.methods = methods
         self._attributes_of = attributes_of
         self._attribute_names = attribute_names
@@ -233,7 +244,7 @@ def build_table(obj: object, attributes: Iterable[str] | None = None) -> Table:
     if names is None:
         hidden |= _inherited_names(type(subject))
     holder = subject if direct or names is not None else None
-    return Table(methods, holder, names, hidden, f"'{type(subject).__name__}' object")
+    return Table(obj, methods, holder, names, hidden, f"'{type(subject).__name__}' object")
 
 
 def _checked_names(attributes: Iterable[str] | None) -> frozenset[str] | None:
@@ -356,6 +367,10 @@ class ObjBase:
     def daemon(self, daemon: Any) -> None:
         self._gpyro_daemon = None if daemon is None else weakref.ref(daemon)
 
+    def setPyroDaemon(self, daemon: Any) -> None:
+        """Say which daemon this object belongs to, as Pyro's daemons do; `Daemon.connect` does it by itself."""
+        self.daemon = daemon
+
     def getDaemon(self) -> Any:
         """Return the daemon that this object is connected to, or None."""
         return self.daemon
@@ -392,8 +407,28 @@ class ObjBase:
         return self._connected_daemon().uri_of(self)
 
 
+class SynchronizedObjBase(ObjBase):
+    """Serves one remote call at a time; the others wait for their turn, in the order in which they came.
+
+    A call that comes back to the object while the one inside waits for it goes in at once, so a chain of calls
+    does not block itself. What waits too long, or in a ring, is refused: see `gpyro.errors.DeadLockError`. Calls
+    that this process makes on the object directly are not synchronized.
+
+    Source: Pyro 3 manual, chapter 4, "Create object instances".
+    """
+
+
+class CallbackObjBase(ObjBase):
+    """Tells errors of its methods in the log of its own process too, with their traceback.
+
+    The caller gets them as well, and the connection goes on; Pyro's ended.
+
+    Source: Pyro 3 manual, chapter 7, "Callbacks".
+    """
+
+
 _OBJBASE_STATE = frozenset({"objectGUID", "delegate", "daemon", "_gpyro_daemon"})
-_OBJBASE_FAMILY: set[type] = set()
+_OBJBASE_FAMILY: frozenset[type] = frozenset({SynchronizedObjBase, CallbackObjBase})
 
 
 def unknown_object(object_id: str) -> UnknownObjectError:

@@ -68,7 +68,7 @@ class Adapter:
     @property
     def URI(self) -> PyroURI | None:
         """The address behind the proxy, as far as it is known."""
-        return self._core.resolved or self._core.uri
+        return self._core.address()
 
     @property
     def timeout(self) -> float | None:
@@ -150,9 +150,13 @@ class Proxy:
         tls: how to speak TLS with a PYROSSL or PYROLOCSSL address; by default as the settings ssl_* say.
         pickle: speak pickle, and nothing else, with a daemon that has proved who it is and was told the same; what
             its pickles may name. See docs/pickle.md before you use it.
+        by_value: full names of modules whose plain classes travel by value without being registered, over
+            loopback and with servers that have proved who they are; by default the setting of that name. See
+            docs/by_value.md.
 
     Raises:
         URIError: the text is not an address.
+        ConfigurationError: `by_value` holds what is no module of the program's own.
 
     Resources: `_release()` closes its connection, as does its end; it connects again when used.
     """
@@ -161,7 +165,7 @@ class Proxy:
 
     def __init__(
         self, URI: PyroURI | str, *, config: Settings | None = None, tls: TLSConfig | None = None,
-        pickle: PickleRules | None = None,
+        pickle: PickleRules | None = None, by_value: Iterable[str] | None = None,
     ) -> None:  # fmt: skip
         parsed = URI if isinstance(URI, PyroURI) else PyroURI(URI)
         core = self.__dict__["_core"] = Core(parsed, config)
@@ -174,13 +178,15 @@ class Proxy:
             if not isinstance(pickle, PickleRules):
                 raise TypeError(f"pickle={pickle!r}; it takes gpyro.PickleRules(allow=[...]), see docs/pickle.md")
             core.pickle_rules = pickle
+        if by_value is not None:
+            core.by_value = Settings.by_value.check(by_value)
         self.__dict__["objectID"] = parsed.objectID
 
     @property
     def URI(self) -> PyroURI:
         """The address, resolved as far as it is known."""
         core: Core = self.__dict__["_core"]
-        uri = core.resolved or core.uri
+        uri = core.address()
         if uri is None:
             raise URIError("an object of a connection has no address")
         return uri
@@ -296,8 +302,15 @@ class Proxy:
     def __reduce__(self) -> tuple[Any, ...]:
         core: Core = self.__dict__["_core"]
         if core.bound is not None:
-            raise TypeError("a proxy for an object of a connection cannot be pickled")
-        return type(self), (str(core.uri),)
+            raise TypeError(
+                f"{self!r} cannot be pickled: what it stands for has no address; connect that to a daemon, and "
+                "pickle a proxy for it"
+            )
+        return type(self), (str(core.uri),), (core.timeout, core.oneway)
+
+    def __setstate__(self, state: tuple[float | None, frozenset[str]]) -> None:
+        core: Core = self.__dict__["_core"]
+        core.timeout, core.oneway = state
 
 
 class AttrProxy(Proxy):

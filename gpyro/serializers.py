@@ -25,7 +25,7 @@ sockets, clocks, greenlets or threads here.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import ormsgpack
 
@@ -36,6 +36,9 @@ from ._serializers.limits import OPTIONS, Buffers, CodecLimits, References, Refu
 from ._serializers.registry import is_registered, register
 from ._serializers.scan import unpackb
 from .errors import PyroError, RemoteProtocolError, SerializationError
+
+if TYPE_CHECKING:
+    from ._serializers.byvalue import ByValue
 
 __all__ = ["Buffers", "Codec", "CodecLimits", "References", "is_registered", "register"]
 
@@ -59,11 +62,18 @@ class Codec:
     Args:
         limits: what one message may hold, sent or received.
         references: turns objects that travel by reference into bytes and back; None refuses them.
+        by_value: a `ByValue` that says which objects of classes that are not registered travel; None refuses them.
     """
 
-    __slots__ = ("_default", "_hook", "_most_items", "_packer", "limits", "references")
+    __slots__ = ("_by_value", "_default", "_hook", "_most_items", "_packer", "limits", "references")
 
-    def __init__(self, limits: CodecLimits = CodecLimits(), references: References | None = None) -> None:  # noqa: B008
+    def __init__(
+        self,
+        limits: CodecLimits = CodecLimits(),  # noqa: B008
+        references: References | None = None,
+        by_value: ByValue | None = None,
+    ) -> None:
+        self._by_value = by_value
         self.limits = limits
         self.references = references
         self._packer = fast_packer(limits)
@@ -151,9 +161,9 @@ class Codec:
                 arguments = unpackb(body, ext_hook=self._hook)
             except Exception:
                 raise_interrupt()
-                arguments = Reading(self.limits, buffers, self.references).read(body)
+                arguments = Reading(self.limits, buffers, self.references, self._by_value).read(body)
         else:
-            arguments = Reading(self.limits, buffers, self.references).read(body)
+            arguments = Reading(self.limits, buffers, self.references, self._by_value).read(body)
         if type(arguments) is list:
             return arguments, {}
         if type(arguments) is dict:
@@ -169,11 +179,11 @@ class Codec:
                 return unpackb(body, ext_hook=self._hook)
             except Exception:
                 raise_interrupt()
-        return Reading(self.limits, buffers, self.references).read(body)
+        return Reading(self.limits, buffers, self.references, self._by_value).read(body)
 
     def decode_error(self, body: bytes | bytearray | memoryview, buffers: Buffers = ()) -> BaseException:
         """Decode an exception, ready to raise; `remote_stacktrace` is set. As `decode_arguments`."""
-        exc = Reading(self.limits, buffers, self.references).read(body)
+        exc = Reading(self.limits, buffers, self.references, self._by_value).read(body)
         if not isinstance(exc, BaseException):
             raise RemoteProtocolError(f"an error's body is {describe(exc)}, not an exception")
         if not hasattr(exc, "remote_stacktrace"):
@@ -250,7 +260,7 @@ class Codec:
 
     def _walk(self, encode: Callable[[Walk], bytes], what: str, counts_all: bool = False) -> Encoded:
         raise_interrupt()
-        walk = Walk(self.limits, self.references, counts_all)
+        walk = Walk(self.limits, self.references, counts_all, self._by_value)
         try:
             body = encode(walk)
         except Uncounted:

@@ -1,8 +1,8 @@
 """Small helpers that need nothing of gpyro: object ids, tracebacks of two sides, private directories.
 
 A traceback has two sides. `traceback_lines` is used where a remote method failed and gives the lines that
-travel; `attach_remote_traceback` puts them on the exception where it arrives; `getPyroTraceback` and
-`excepthook` show both, the local one first.
+travel; where the exception arrives they are in its `remote_stacktrace`, and `remote_note` makes the note of them
+that a plain traceback print shows; `getPyroTraceback` and `excepthook` show both sides, the local one first.
 """
 
 from __future__ import annotations
@@ -17,12 +17,14 @@ from reprlib import Repr
 from types import FrameType, TracebackType
 
 __all__ = [
-    "attach_remote_traceback",
+    "bounded_lines",
     "escape_controls",
     "excepthook",
     "getPyroTraceback",
+    "is_remote_note",
     "make_guid",
     "make_private_directory",
+    "remote_note",
     "run_command",
     "traceback_lines",
 ]
@@ -30,7 +32,7 @@ __all__ = [
 #: Size of an object id before it is written in hexadecimal: too many to guess or to meet twice.
 GUID_BYTES = 16
 
-#: Around a remote traceback, in the shape in which Pyro 3 prints it.
+#: Around a remote traceback, in the shape in which Pyro 3 prints it; a note that begins so is one.
 REMOTE_BEGIN = " +--- This exception occurred remotely - Remote traceback:\n"
 REMOTE_LINE = " | "
 REMOTE_END = " +--- End of remote traceback\n"
@@ -101,19 +103,17 @@ def run_command(*words: str, arguments: Sequence[str] | None = None) -> None:
 # -- where the exception arrives --------------------------------------------------------------------------
 
 
-def attach_remote_traceback(exc: BaseException, lines: Iterable[str]) -> None:
-    """Put the other side's traceback on an exception: in `remote_stacktrace`, and as a note.
+def remote_note(lines: Iterable[str]) -> str:
+    """Return the note that makes a plain traceback print show the other side's, on Pythons that have notes (3.11).
 
-    The note makes a plain traceback print show it, on Pythons that have notes (3.11). An exception that lets
-    nothing be put on it stays without.
+    Each line has a mark in front, so that none can look like one of this side.
     """
-    kept = [str(line) for line in lines]
-    try:
-        exc.remote_stacktrace = kept  # type: ignore[attr-defined]
-    except Exception:  # a class of the user's may refuse in any way
-        return
-    if hasattr(exc, "add_note"):
-        exc.add_note("".join(_framed(kept)).rstrip("\n"))
+    return "".join(_framed(lines)).rstrip("\n")
+
+
+def is_remote_note(note: object) -> bool:
+    """Tell whether a note of an exception is one of `remote_note`."""
+    return str(note).startswith(REMOTE_BEGIN)
 
 
 def getPyroTraceback(
@@ -133,7 +133,7 @@ def getPyroTraceback(
     if exc_obj is None:
         return []
     lines = traceback.format_exception(exc_type or type(exc_obj), exc_obj, exc_trb or exc_obj.__traceback__)
-    lines.extend(_unnoted(exc_obj))
+    lines.extend(_not_in("".join(lines), exc_obj))
     return lines
 
 
@@ -153,20 +153,15 @@ def _framed(lines: Iterable[object]) -> Iterator[str]:
     yield REMOTE_END
 
 
-def _unnoted(exc_obj: BaseException) -> Iterator[str]:
-    """Write the remote tracebacks that a plain traceback does not show as notes."""
+def _not_in(text: str, exc_obj: BaseException, itself: bool = True) -> Iterator[str]:
+    """Write the remote tracebacks that a traceback does not show; without `itself` those of its causes."""
     for exc in _chain(exc_obj):
         remote = getattr(exc, "remote_stacktrace", None)
-        if isinstance(remote, (list, tuple)) and remote and not _is_noted(exc):
-            yield from _framed(remote)
-
-
-def _is_noted(exc: BaseException) -> bool:
-    notes = getattr(exc, "__notes__", ())
-    # The codec's notes begin with "Remote traceback:" alone, those of attach_remote_traceback end with it.
-    return hasattr(exc, "add_note") and any(
-        str(note).partition("\n")[0].endswith("Remote traceback:") for note in notes
-    )
+        if isinstance(remote, (list, tuple)) and remote and (itself or exc is not exc_obj):
+            # Not asked of the Python's version: with the package exceptiongroup older ones show notes as well.
+            framed = "".join(_framed(remote))
+            if framed not in text:
+                yield from framed.splitlines(keepends=True)
 
 
 def _chain(exc: BaseException) -> Iterator[BaseException]:
@@ -185,7 +180,8 @@ def _chain(exc: BaseException) -> Iterator[BaseException]:
 def traceback_lines(exc: BaseException, detailed: bool = False) -> list[str]:
     """Return the lines of an exception's traceback, from the first frame that is the user's.
 
-    The frames of gpyro and gevent before it are cut off; if all frames are theirs, all stay. Whatever the
+    The frames of gpyro and gevent before it are cut off; if all frames are theirs, all stay. What the exception
+    has in `remote_stacktrace` itself, from an onward call, is not among them: it travels beside them. Whatever the
     exception, its values and its source files do, there are lines.
 
     Args:
@@ -197,19 +193,26 @@ def traceback_lines(exc: BaseException, detailed: bool = False) -> list[str]:
     except Exception as failure:
         # A broken __str__ or __repr__ somewhere; the caller must still learn what it was.
         text = f"{type(exc).__name__} (its traceback cannot be shown: {type(failure).__name__})\n"
-    lines = text.splitlines()
-    if len(lines) > MAX_LINES:
-        # The end names the exception, so it is the middle that goes.
-        half = MAX_LINES // 2
-        lines[half:-half] = [f"  ... {len(lines) - 2 * half} lines left out"]
-    return [f"{_cut(line, MAX_LINE_LENGTH)}\n" for line in lines]
+    return bounded_lines([f"{_cut(line, MAX_LINE_LENGTH)}\n" for line in text.splitlines()])
+
+
+def bounded_lines(lines: list[str]) -> list[str]:
+    """Leave out the middle of a traceback that is too long: the end names the exception."""
+    if len(lines) <= MAX_LINES:
+        return lines
+    half = MAX_LINES // 2
+    return [*lines[:half], f"  ... {len(lines) - 2 * half} lines left out\n", *lines[-half:]]
 
 
 def _format(exc: BaseException, detailed: bool) -> str:
     frames = _user_traceback(exc.__traceback__)
     # A negative limit keeps the last frames.
     shown = traceback.TracebackException(type(exc), exc, frames, limit=-MAX_FRAMES)
-    text = "".join(shown.format()) + "".join(_unnoted(exc))
+    notes = getattr(shown, "__notes__", None)
+    if isinstance(notes, (list, tuple)):
+        shown.__notes__ = [note for note in notes if not is_remote_note(note)]  # type: ignore[attr-defined]
+    text = "".join(shown.format())
+    text += "".join(_not_in(text, exc, itself=False))
     return text + "".join(_locals_of(frames)) if detailed else text
 
 

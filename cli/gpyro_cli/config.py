@@ -34,4 +34,6 @@ def command(items: tuple[str, ...], changed: bool, verbose: bool) -> None:
 def _shown(value: object) -> str:
     if isinstance(value, bool):
         return str(int(value))
+    if isinstance(value, tuple):
+        value = ",".join(value)
     return "-" if value is None else str(value) or '""'

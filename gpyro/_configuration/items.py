@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Any, Generic, TypeVar, overload
@@ -13,12 +14,14 @@ __all__ = [
     "ITEMS",
     "NOT_USED",
     "PREFIXES",
+    "PROGRAM",
     "CertificateFile",
     "FilePath",
     "Flag",
     "GroupName",
     "Item",
     "KeyFile",
+    "ModuleNames",
     "OptionalText",
     "OwnItems",
     "PyroItems",
@@ -38,11 +41,17 @@ KIB = 1024
 MIB = 1024 * KIB
 GIB = 1024 * MIB
 
+#: Among names of modules: the main script and the modules whose files lie under its directory.
+PROGRAM = "<program>"
+
 #: Prefixes of an environment variable or of a line in a file, the stronger one first.
 PREFIXES = ("GPYRO_", "PYRO_")
 
 #: Of Pyro's items for TLS the prefix stands in the name: PYROSSL_CERT is ssl_cert.
 SSL_PREFIX = "PYROSSL_"
+
+#: Modules of these packages are nobody's program.
+OUR_PACKAGES = frozenset(("gpyro", "gpyro_cli"))
 
 #: How a flag is written in the environment and in a file.
 FLAG_WORDS = {
@@ -245,6 +254,32 @@ class KeyFile(OptionalText):
         return None if value is None else os.fsdecode(value)
 
 
+class ModuleNames(Item["tuple[str, ...]"]):
+    """Names of the program's own modules; in text they stand between commas."""
+
+    allowed = (
+        f"a list of full names of the program's own modules, among them {PROGRAM!r} for all under the main "
+        "script's directory, and none of the standard library or of gpyro"
+    )
+
+    def is_allowed(self, value: object) -> bool:
+        return isinstance(value, (list, tuple, set, frozenset)) and all(map(is_own_module_name, value))
+
+    def parse(self, text: str) -> tuple[str, ...]:
+        return tuple(name for part in text.split(",") if (name := part.strip()))
+
+    def keep(self, value: Any) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(value))
+
+
+def is_own_module_name(value: object) -> bool:
+    if not isinstance(value, str):
+        return False
+    top = value.partition(".")[0]
+    is_name = all(part.isidentifier() for part in value.split("."))
+    return value == PROGRAM or (is_name and top not in sys.stdlib_module_names and top not in OUR_PACKAGES)
+
+
 # -- the table ------------------------------------------------------------------------------------------
 
 
@@ -342,6 +377,10 @@ class OwnItems:
     max_in_flight = Whole(32768, "calls in this process that run at once", low=1, high=10_000_000)
     # A caller would rather hear "busy" while its own user still waits.
     busy_wait_seconds = Seconds(5, "seconds that a call waits for its turn before ServerBusyError", low=0)
+    # InnoDB waits as long for a row (innodb_lock_wait_timeout). Rings within one process are found at once.
+    synchronized_wait_seconds = Seconds(
+        50, "seconds that a call waits for its turn on a SynchronizedObjBase", low=0.01
+    )
     # A peer that passes objects and never lets them go must not fill the table of all.
     max_exports_per_connection = Whole(
         10_000, "objects that may be passed by reference over one connection", low=1, high=100_000_000
@@ -403,6 +442,9 @@ class OwnItems:
     resolve_cache_seconds = Seconds(
         30, "seconds that a proxy trusts the address behind a name; 0: ask each time", low=0
     )
+
+    # Pyro pickles whatever it is given. What is rebuilt here is the program's choice, and nothing by default.
+    by_value = ModuleNames((), "modules whose plain classes travel without being registered; see docs/by_value.md")
 
     # Beside es_queuesize, which does not say how large an event is: four of our largest frames.
     es_queue_bytes = Whole(

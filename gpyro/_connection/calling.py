@@ -29,12 +29,15 @@ from gpyro.wire.native import (
     build_extras,
     build_frame,
     parse_extras,
+    parse_target,
 )
 
 __all__ = ["METHOD", "Calling", "NotStarted", "Waiting"]
 
 CANCEL = int(FrameType.CANCEL)
-METHOD_FLAG = int(Flag.METHOD)
+METHOD_FLAG, IDEMPOTENT_FLAG = int(Flag.METHOD), int(Flag.IDEMPOTENT)
+#: Methods of one connection that are remembered as idempotent.
+MAX_IDEMPOTENT = 1000
 #: Before the peer's limits are known, larger requests wait for its WELCOME.
 GREETING_BYTES = 64 * 1024
 #: A connection unused this long is looked at before something is written to it, since a hub that did not run
@@ -82,8 +85,8 @@ class Calling:
     """The calling half of a connection, in both directions the same."""
 
     __slots__ = (
-        "_codec", "_congested", "_connection", "_machine", "_next_id", "_ready", "_stream", "hub", "pending",
-        "state", "used",
+        "_codec", "_congested", "_connection", "_machine", "_next_id", "_ready", "_stream", "hub",
+        "idempotent", "pending", "state", "used",
     )  # fmt: skip
 
     def __init__(self, connection: Any, first_id: int) -> None:
@@ -98,6 +101,8 @@ class Calling:
         self.hub = self.state.hub
         #: Calls that wait for their answer, by request id.
         self.pending: dict[int, Waiting] = {}
+        #: Targets of methods that the peer has said are idempotent.
+        self.idempotent: frozenset[bytes] = frozenset()
         #: When the last answer was taken, on the monotonic clock.
         self.used = time.monotonic()
 
@@ -117,8 +122,11 @@ class Calling:
         greenlet = hub.getcurrent()
         if greenlet is self.hub:
             raise ProtocolError("a remote call cannot wait inside a callback of the hub; spawn a greenlet for it")
-        body, buffers = self._codec.encode_arguments(args, kwargs)
         scope = current_scope()
+        if scope is not None and (hold := scope.held()) is not None:
+            with hold.go_out(scope, parse_target(target)[3]):
+                return self.call(target, args, kwargs, timeout_seconds)
+        body, buffers = self._codec.encode_arguments(args, kwargs)
         stream = self._stream
         deadline: float | None = None
         plain = (
@@ -155,6 +163,8 @@ class Calling:
             raise waiting.error
         if frame[0] == REPLY and not frame[1] and frame[6] is None and not frame[5]:
             return self._codec.decode_value(frame[4], ())
+        if frame[1] & IDEMPOTENT_FLAG and frame[0] == REPLY and len(self.idempotent) < MAX_IDEMPOTENT:
+            self.idempotent |= {target}
         return self._unusual_answer(frame, deadline)
 
     def call_oneway(self, target: bytes, args: tuple[Any, ...], kwargs: dict[str, Any] | None) -> None:
@@ -162,7 +172,7 @@ class Calling:
         body, buffers = self._codec.encode_arguments(args, kwargs)
         scope = current_scope()
         self._wait_sendable(body, buffers, hub.getcurrent(), None)
-        extras = outgoing_extras(scope, buffers, None)
+        extras = outgoing_extras(scope, buffers, None, waits=False)
         self.send(ONEWAY, 0, self._free_id(), target, body, extras)
         # Also while the hub's turn on this stream is still open, which is where an answer wakes its caller: it
         # ends only when the hub runs again, and a program that goes on by itself may not let it for long.
@@ -191,6 +201,10 @@ class Calling:
     def is_stale(self) -> bool:
         """Tell whether the peer may have closed without this side's hub having run since."""
         return not self.pending and time.monotonic() - self.used > CHECK_AFTER_SECONDS
+
+    def is_lost(self) -> bool:
+        """Tell whether no more calls go out here; then an error of a call may be the connection's own."""
+        return not self._connection.is_open()
 
     # -- what comes back, in the hub -------------------------------------------------------------------------
 
@@ -372,15 +386,17 @@ def call_deadline(scope: Scope | None, timeout_seconds: float | None) -> float |
     return deadline
 
 
-def outgoing_extras(scope: Scope | None, buffers: Sequence[Buffer], deadline: float | None) -> list[Buffer]:
-    """Gather what travels beside a request.
+def outgoing_extras(
+    scope: Scope | None, buffers: Sequence[Buffer], deadline: float | None, waits: bool = True
+) -> list[Buffer]:
+    """Gather what travels beside a request; only one that is waited for descends from the calls that led here.
 
     Raises:
         TimeoutError: the time is over before the call is sent.
     """
     annotations: dict[int, bytes] = {}
     if scope is not None:
-        path = scope.onward_path()
+        path = scope.onward_path() if waits else ()
         if path:
             annotations[Annotation.CALL_PATH] = b"".join(path)
         if scope.trace:

@@ -177,6 +177,11 @@ class Relay:
     def __repr__(self) -> str:
         return f"<Relay to {self._proxy!r}>"
 
+    @property
+    def owner(self) -> Relay:
+        """What its methods belong to: nothing that is here."""
+        return self
+
     def find(self, name: str) -> Method:
         """Return a method that passes the call on; the far side's own table decides about the name."""
         if name.startswith("_"):

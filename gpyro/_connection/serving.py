@@ -23,8 +23,9 @@ from typing import Any
 
 from gpyro import hub
 from gpyro._connection.liveness import MAX_UNASKED
+from gpyro._connection.synchronizing import enter
 from gpyro.access import denial
-from gpyro.context import Call, enter_scope
+from gpyro.context import MAX_PATH, Call, enter_scope
 from gpyro.errors import (
     AccessDeniedError,
     CallCancelled,
@@ -34,6 +35,7 @@ from gpyro.errors import (
     SerializationError,
     ServerBusyError,
 )
+from gpyro.log import Log
 from gpyro.objects import Method
 from gpyro.util import traceback_lines
 from gpyro.wire.native import (
@@ -53,6 +55,7 @@ __all__ = ["Serving"]
 REQUEST, REPLY, ERROR, ONEWAY = (
     int(FrameType.REQUEST), int(FrameType.REPLY), int(FrameType.ERROR), int(FrameType.ONEWAY),
 )
+IDEMPOTENT = int(Flag.IDEMPOTENT)
 #: Answers up to this size go out as one joined piece.
 SMALL_BYTES = 16 * 1024
 #: Ids are counted up and begin anew; of two, the one within this distance before the other is the older.
@@ -272,6 +275,7 @@ class Serving:
         if method.oneway and not call.oneway:
             # Marked here only, so the caller waits: it shall wait for nothing.
             call.oneway = True
+            call.path = ()
             self._answer(request_id, None)
         call.worker = hub.getcurrent()
         if call.oneway and not self._tuning.oneway_threaded:
@@ -303,7 +307,9 @@ class Serving:
         try:
             context = Context()
             context.run(enter_scope, call)
-            if gpyro_method.offload or self._handler.offload_all:
+            if gpyro_method.synchronized:
+                result = self._run_alone(call, gpyro_method, context, args, kwargs)
+            elif gpyro_method.offload or self._handler.offload_all:
                 result = self._handler.offload(context, gpyro_method.function, args, kwargs)
             else:
                 result = context.run(gpyro_method.function, *args, **kwargs)
@@ -313,7 +319,19 @@ class Serving:
             return
         self._ended(call, timer)
         if not call.oneway:
-            self._answer(request_id, result)
+            self._answer(request_id, result, IDEMPOTENT if gpyro_method.idempotent else 0)
+
+    def _run_alone(self, call: Call, method: Method, context: Context, args: Any, kwargs: Any) -> Any:
+        """Run the method of a synchronized object when it is this call's turn."""
+        hold = enter(method.owner, call, self._tuning.synchronized_wait_seconds)
+        if method.offload or self._handler.offload_all:
+            return hold.run_in_thread(
+                method.function, lambda function: self._handler.offload(context, function, args, kwargs)
+            )
+        try:
+            return context.run(method.function, *args, **kwargs)
+        finally:
+            hold.leave()
 
     def _ended(self, call: Call, timer: hub.Timer | None) -> None:
         """Give the slot back; only now, so that a cancelled call that runs on still counts."""
@@ -334,7 +352,8 @@ class Serving:
 
     def _note_annotations(self, call: Call, annotations: dict[int, bytes]) -> bool:
         """Fill the record; False when the call came too late to be started."""
-        path = annotations.get(Annotation.CALL_PATH, b"")
+        # Nobody waits for a oneway call, so it descends from none.
+        path = b"" if call.oneway else annotations.get(Annotation.CALL_PATH, b"")[-8 * MAX_PATH :]
         call.path = tuple(path[at : at + 8] for at in range(0, len(path), 8))
         call.trace = annotations.get(Annotation.TRACE, b"")[:64]
         if self._deadlines:
@@ -382,14 +401,14 @@ class Serving:
 
     # -- answers ---------------------------------------------------------------------------------------------
 
-    def _answer(self, request_id: int, result: Any) -> None:
+    def _answer(self, request_id: int, result: Any, flags: int = 0) -> None:
         if result is METHOD_MARKER:
             self._connection.send_answer(REPLY, Flag.METHOD, request_id, b"", ())
             return
         try:
             body, buffers = self._connection.codec.encode_value(result)
             if buffers or len(body) > SMALL_BYTES:
-                self._connection.send_answer(REPLY, 0, request_id, body, buffers)
+                self._connection.send_answer(REPLY, flags, request_id, body, buffers)
                 if self._stream.is_congested():
                     # The rest of this turn waits until the peer has taken some of it.
                     self._turn_end = 0.0
@@ -398,7 +417,7 @@ class Serving:
             self._send_error(request_id, exc)
             return
         if self._connection.closed_by is None:
-            data = HEADER.pack(REPLY, 0, 0, request_id, len(body), 0) + body
+            data = HEADER.pack(REPLY, flags, 0, request_id, len(body), 0) + body
             if self.requests or self.running:
                 self._connection.stream.write(data)
             else:
@@ -406,6 +425,8 @@ class Serving:
                 self._connection.stream.write_now(data)
 
     def _answer_failure(self, call: Call, exc: BaseException) -> None:
+        if call.method is not None and call.method.reports:
+            self._report(call, exc)
         if isinstance(exc, RemoteProtocolError) and not call.method_name:
             _log.info("bad request from %s: %s", self._connection.addr, exc)
         elif isinstance(exc, AccessDeniedError):
@@ -418,6 +439,12 @@ class Serving:
         if isinstance(exc, (CallCancelled, hub.GreenletExit)):
             exc = CallCancelled(*exc.args) if exc.args else CallCancelled("the call was cancelled")
         self._send_error(call.request_id, exc, call.method_name)
+
+    def _report(self, call: Call, exc: BaseException) -> None:
+        """Tell of an error where it happened; the end of a call that nobody wants any more is none."""
+        if not isinstance(exc, (CallCancelled, hub.GreenletExit)):
+            text = "".join(traceback_lines(exc, self._handler.detailed_traceback())).rstrip("\n")
+            Log.error("Callback", f"{call.method!r}, called by {self._connection.addr}, failed:\n{text}")
 
     def _send_error(self, request_id: int, exc: BaseException, method_name: str = "") -> None:
         """Answer with an exception, whatever is in it: a caller without an answer would wait for ever."""
@@ -485,8 +512,15 @@ class Serving:
             call.cancelled = True
             if call.deadline is not None or call.method.cancellable:
                 self._state.soon(self.cancel, request_id, "its caller is gone")
+            elif call.hold is not None:
+                self._state.soon(self._cancel_waiting, call)
         if self.requests:
             self._state.soon(self.serve_rest)
+
+    def _cancel_waiting(self, call: Call) -> None:
+        """The caller is gone: what still waits for a synchronized object is not begun any more."""
+        if call.hold is not None and call.hold.is_waiting():
+            self.cancel(call.request_id, "its caller is gone")
 
     def serve_rest(self) -> None:
         """Go on with oneway calls after the connection has ended; runs in the hub."""
@@ -516,9 +550,9 @@ def attribute_access(table: Any, access: int, name: str) -> Method:
         RemoteProtocolError: there is no such access.
     """
     if access == 1:
-        return Method(lambda: _read(table, name), name + READ, table)
+        return Method(lambda: _read(table, name), name + READ, table.owner)
     if access == 2:
-        return Method(lambda value: table.write(name, value), name + WRITE, table)
+        return Method(lambda value: table.write(name, value), name + WRITE, table.owner)
     raise RemoteProtocolError(f"request for access {access}; there are 0, 1 and 2")
 
 

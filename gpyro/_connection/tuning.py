@@ -30,6 +30,7 @@ class Tuning:
     max_in_flight: int
     busy_wait_seconds: float
     oneway_threaded: bool
+    synchronized_wait_seconds: float
     max_exports: int
     turn_frames: int
     turn_bytes: int
@@ -63,6 +64,7 @@ class Tuning:
             max_in_flight=settings.max_in_flight,
             busy_wait_seconds=settings.busy_wait_seconds,
             oneway_threaded=settings.oneway_threaded,
+            synchronized_wait_seconds=settings.synchronized_wait_seconds,
             max_exports=settings.max_exports_per_connection,
             turn_frames=settings.turn_frames,
             turn_bytes=settings.turn_bytes,

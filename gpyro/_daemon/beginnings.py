@@ -8,6 +8,7 @@ from gpyro.configuration import Settings
 from gpyro.configuration import config as process_config
 from gpyro.errors import PyroError
 from gpyro.log import Log
+from gpyro.util import make_private_directory
 
 __all__ = ["initClient", "initServer", "settings_text"]
 
@@ -30,7 +31,10 @@ def initServer(banner: bool | int = 0, storageCheck: bool | int = 1) -> None:
 
 
 def initClient(banner: bool | int = 0) -> None:
-    """Get ready to be a client; cheap, optional, and harmless when repeated."""
+    """Get ready to be a client; cheap, optional, and harmless when repeated.
+
+    Unlike `initServer` it never looks at the storage directory, so clients run where nothing can be written.
+    """
     _begin("Client", banner)
 
 
@@ -51,7 +55,7 @@ def settings_text(settings: Settings) -> str:
 def _check_storage() -> None:
     path = process_config.storage
     try:
-        os.makedirs(path, mode=0o700, exist_ok=True)
+        make_private_directory(path)
     except OSError as exc:
         raise PyroError(f"storage directory {path!r} cannot be made: {exc.strerror} (setting storage)") from exc
     if not os.access(path, os.W_OK):

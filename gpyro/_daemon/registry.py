@@ -8,7 +8,8 @@ from collections.abc import Collection, Iterable
 from gpyro import hub
 from gpyro._connection.serving import attribute_access
 from gpyro.access import LET_IN, Rules
-from gpyro.errors import DaemonError, NamingError
+from gpyro.errors import DaemonError
+from gpyro.names import Reason, naming_error
 from gpyro.objects import DAEMON_ID, Method, ObjBase, Table, build_table, unknown_object
 from gpyro.uri import PyroURI
 
@@ -112,7 +113,7 @@ class Registry:
             if entry is not None and entry.obj is not obj:
                 raise DaemonError(f"another object is connected under the id {object_id!r}")
             if name is not None and self._ids_of_names.get(name, object_id) != object_id:
-                raise NamingError(f"name already exists: {name!r} is another object of this daemon")
+                raise naming_error(Reason.NAME_EXISTS, name, ": another object of this daemon has it")
             known = entry or Entry(obj, build_table(obj, attributes), self.rules if rules is None else rules)
             if rules is not None:
                 known.check(rules)
@@ -240,7 +241,9 @@ class Registry:
         try:
             return self._ids_of_names[name]
         except KeyError:
-            raise NamingError(f"name not found: no object was connected to this daemon as {name!r}") from None
+            raise naming_error(
+                Reason.NAME_NOT_FOUND, name, ": no object was connected to this daemon under exactly this name"
+            ) from None
 
     def has_names(self) -> bool:
         """Tell whether `take_names` would return any."""

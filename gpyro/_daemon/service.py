@@ -59,14 +59,16 @@ class Service:
     """
 
     def __init__(
-        self, sock: Any, settings: Settings, offload_all: bool, unix_path: str, pickle: Any = None
-    ) -> None:
+        self, sock: Any, settings: Settings, offload_all: bool, unix_path: str, pickle: Any = None,
+        by_value: tuple[str, ...] = (),
+    ) -> None:  # fmt: skip
         self.registry = Registry()
         self.methods: dict[bytes, Method] = self.registry.methods
         self.settings = settings
         self.tuning = Tuning.of(settings)
         self.offload_all = offload_all
         self.pickle = pickle
+        self.by_value = by_value
         self.name_server: Any = None
         self.idle_limit = 0.0
         self.ended = False

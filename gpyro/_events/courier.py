@@ -35,6 +35,7 @@ class Courier:
         identification: what to prove ourselves with where the object's daemon asks for it.
         resume_seconds: how long an object that cannot be reached is tried again.
         on_over: called once when it has ended.
+        before: one to the same object whose last call may still run; the object gets one event at a time.
 
     Resources: `end` ends the greenlet; a subscriber that is gone ends it too.
     Errors: what `event` raises is logged, and counted in the mailbox's `failed`.
@@ -42,7 +43,7 @@ class Courier:
 
     def __init__(
         self, proxy: Any, mailbox: Mailbox, identification: object, resume_seconds: float,
-        on_over: Callable[[Courier], object],
+        on_over: Callable[[Courier], object], before: Courier | None = None,
     ) -> None:  # fmt: skip
         self.mailbox = mailbox
         #: The subscriber as it was given, which tells the connection that it is bound to.
@@ -54,6 +55,10 @@ class Courier:
         self._on_over = on_over
         self._signal = hub.Signal()
         self._ended = False
+        self._before = before
+        #: True once it has made its last call.
+        self.is_over = False
+        self._over = hub.Signal()
         mailbox.reader = self
         hub.spawn_in(hub.current_state(), self._run)
 
@@ -77,6 +82,7 @@ class Courier:
     def _run(self) -> None:
         reason = "unsubscribed"
         try:
+            self._await_before()
             while not self._ended:
                 entries = self.mailbox.take(1, 1)
                 if not entries:
@@ -92,11 +98,17 @@ class Courier:
                     reason = gone
                     break
         finally:
-            self._ended = True
+            self._ended = self.is_over = True
+            self._over.set()
             if self._proxy is not self.subscriber:
                 self._proxy._release()
             self.mailbox.close(reason)
             self._on_over(self)
+
+    def _await_before(self) -> None:
+        before, self._before = self._before, None
+        while before is not None and not before.is_over:
+            hub.wait_for(before._over, (), None)
 
     def _why_gone(self) -> str | None:
         """Return why an object of a connection cannot be reached any more, or None."""

@@ -4,7 +4,8 @@
        that subject wait for their turn
     2  each reliable queue promises room; a publisher waits for that, and where it gets none nothing has happened
     3  the storage gives sequences and keeps the events
-    4  once they last they are put into all boxes in one go, in the order of their sequences
+    4  once they last each is put into all its boxes in one go, in the order of their sequences; others run in
+       between where there is much to put
     5  the publisher waits for those subscribers whose mailboxes are full and whose policy is `block`; all others
        have the event by then
 
@@ -30,8 +31,8 @@ from gpyro.storage.events import EventStorage, Lasting
 __all__ = ["Distributor", "Target"]
 
 Target = Union[Mailbox, NamedQueue]
-#: Queues that have promised room, and for how many bytes.
-_Reserved = list[tuple[NamedQueue, int]]
+#: Queues that have promised room, and for how many events and bytes.
+_Reserved = list[tuple[NamedQueue, int, int]]
 
 #: How long a publisher that waits does so in one piece; then it looks whether the server ends.
 LOOK_SECONDS = 0.5
@@ -39,7 +40,8 @@ LOOK_SECONDS = 0.5
 FAILURE_SECONDS = 0.001
 #: Most subscribers that an error names.
 NAMED = 3
-
+#: Boxes that events are put into before others may run: some 4 ms.
+PUTS_AT_ONCE = 10_000
 
 #: Of an event that is for no reliable queue; never changed.
 _NONE: list[NamedQueue] = []
@@ -49,17 +51,31 @@ _NO_NAMES: list[str] = []
 class _Publication:
     """The events of one publish call on their way."""
 
-    __slots__ = ("blocked", "left", "queues", "signal", "targets")
+    __slots__ = ("blocked", "is_abandoned", "left", "queues", "signal")
 
-    def __init__(self, queues: list[list[NamedQueue]], targets: list[tuple[Target, ...]]) -> None:
-        #: For each event the queues that have promised room, and whom it is for if the index has forgotten.
+    def __init__(self, queues: list[list[NamedQueue]]) -> None:
+        #: For each event the queues that have promised room.
         self.queues = queues
-        self.targets = targets
         #: How many of its events are not distributed yet.
         self.left = len(queues)
         #: What waits for room in mailboxes.
         self.blocked: list[Blocked] = []
+        #: True where nobody waits for that.
+        self.is_abandoned = False
         self.signal = hub.Signal()
+
+    def block(self, mailbox: Mailbox, record: EventRecord) -> None:
+        """A mailbox has no room for an event."""
+        blocked = mailbox.wait(record, self.signal.set)
+        self.blocked.append(blocked)
+        if self.is_abandoned:
+            mailbox.withdraw(blocked)
+
+    def abandon(self) -> None:
+        """The publisher waits no more; its events are on their way all the same."""
+        self.is_abandoned = True
+        for blocked in self.blocked:
+            blocked.mailbox.withdraw(blocked)
 
 
 class _Turn(hub.Signal):
@@ -86,10 +102,15 @@ class Distributor:
         #: Events since the beginning, and publishers that wait now.
         self.events = 0
         self.blocked = 0
+        #: The highest sequence that is in all its boxes. What the storage has beyond that is still to come.
+        self.distributed = storage.newest
         self.is_ending = False
         self._next_failure = 0.0
         self._state: hub.HubState | None = None
-        self._current: _Publication | None = None
+        #: What lasts and is not distributed yet, by sequence; a greenlet that sees to that, and whether we append.
+        self._due: deque[EventRecord] = deque()
+        self._is_distributing = False
+        self._is_appending = False
         self._awaited: dict[int, tuple[_Publication, int]] = {}
         #: Spelling of a subject: those who wait until patterns were asked about it, the first one first.
         self._searching: dict[str, deque[_Turn]] = {}
@@ -112,13 +133,13 @@ class Distributor:
         self._check_size(subjects, payload)
         now = time.time()
         records = [EventRecord(subject, fold(subject), now, publisher, payload) for subject in subjects]
-        targets = [self._find(subject) for subject in subjects]
-        queues: list[list[NamedQueue]] = [_NONE] * len(records)
-        reserved: _Reserved = []
-        if self.queues:
-            queues = [[target for target in found if isinstance(target, NamedQueue)] for found in targets]
-            reserved = self._reserve(queues, records)
-        publication = self._current = _Publication(queues, targets)
+        queues = self._queues_of(subjects)
+        reserved = self._reserve(queues, records) if self.queues else []
+        if reserved:
+            # While this one waited, a queue may have been removed, and another one made under its name.
+            queues = [[one for one in some if self.queues.get(one.record.name) is one] for some in queues]
+        publication = _Publication(queues)
+        self._is_appending = True
         try:
             names = [[queue.record.name for queue in some] if some else _NO_NAMES for some in queues]
             lasting = self.storage.append(records, names)
@@ -126,16 +147,21 @@ class Distributor:
             self._release(reserved)
             raise
         finally:
-            self._current = None
-        if publication.left:
-            # Not there yet; it is there when `settle` returns, or when this hub looks next.
-            for place, record in enumerate(records):
-                self._awaited[record.sequence] = (publication, place)
-            self._settle(lasting, records, reserved)
-            while publication.left:
-                hub.wait_for(publication.signal, (), LOOK_SECONDS)
-        if publication.blocked:
-            self._await_room(publication)
+            self._is_appending = False
+        for place, record in enumerate(records):
+            self._awaited[record.sequence] = (publication, place)
+        try:
+            self._distribute()
+            if publication.left:
+                # They are there when `settle` returns, or when this hub looks next.
+                self._settle(lasting, records, reserved)
+                while publication.left:
+                    hub.wait_for(publication.signal, (), LOOK_SECONDS)
+            if publication.blocked:
+                self._await_room(publication)
+        except BaseException:
+            publication.abandon()
+            raise
 
     def _check_thread(self) -> None:
         state = hub.current_state()
@@ -154,6 +180,21 @@ class Distributor:
             )
 
     # -- 1: whom it concerns -----------------------------------------------------------------------------------
+
+    def _queues_of(self, subjects: Sequence[str]) -> list[list[NamedQueue]]:
+        """Return for each subject its reliable queues; patterns have been asked about it when it does."""
+        queues, looked = [], 0
+        for subject in subjects:
+            if looked > PUTS_AT_ONCE:
+                looked = 0
+                hub.pause()
+            targets = self._find(subject)
+            looked += len(targets)
+            found = _NONE
+            if self.queues:
+                found = [target for target in targets if isinstance(target, NamedQueue)]
+            queues.append(found)
+        return queues
 
     def _find(self, subject: str) -> tuple[Target, ...]:
         if subject not in self._searching:
@@ -176,9 +217,10 @@ class Distributor:
                 self._serve_next(subject)
 
     def _search(self, subject: str) -> tuple[Target, ...]:
+        pacer = hub.Pacer()
         while (found := self.index.find(subject)) is None:
             for _ in self.index.search(subject):
-                hub.sleep(0)
+                pacer.give()
         return found
 
     def _serve_next(self, subject: str) -> None:
@@ -192,20 +234,32 @@ class Distributor:
     # -- 2: room in reliable queues ------------------------------------------------------------------------------
 
     def _reserve(self, queues: list[list[NamedQueue]], records: list[EventRecord]) -> _Reserved:
-        wanted = [(queue, record.size) for some, record in zip(queues, records, strict=True) for queue in some]
+        """Have each queue promise room to all that this call has for it, or none of them any."""
+        wanted: dict[NamedQueue, tuple[int, int]] = {}
+        for some, record in zip(queues, records, strict=True):
+            for queue in some:
+                count, size = wanted.get(queue, (0, 0))
+                wanted[queue] = count + 1, size + record.size
+        for queue, (count, size) in wanted.items():
+            if not queue.could_hold(count, size):
+                raise EventError(
+                    f"one call has {count} events of {size} bytes for the queue {queue.record.name!r}; its limits "
+                    f"are {queue.record.limit} events and {queue.limit_bytes} bytes. Nothing was published; "
+                    "publish fewer subjects at a time"
+                )
         reserved: _Reserved = []
         # In one order, so that no two publishers wait for each other.
-        for queue, size in sorted(wanted, key=lambda one: one[0].record.name):
+        for queue, (count, size) in sorted(wanted.items(), key=lambda one: one[0].record.name):
             try:
-                if not queue.reserve(size):
-                    self._await_promise(queue, size)
+                if not queue.reserve(count, size):
+                    self._await_promise(queue, count, size)
             except BaseException:
                 self._release(reserved)
                 raise
-            reserved.append((queue, size))
+            reserved.append((queue, count, size))
         return reserved
 
-    def _await_promise(self, queue: NamedQueue, size: int) -> None:
+    def _await_promise(self, queue: NamedQueue, count: int, size: int) -> None:
         signal = hub.Signal()
         answers: list[bool] = []
 
@@ -214,32 +268,35 @@ class Distributor:
             signal.set()
 
         if not queue.is_stalled:
-            entry = (size, settle)
-            queue.waiting.append(entry)
+            waiting = queue.wait(count, size, settle)
             self.blocked += 1
             until = time.monotonic() + self.block_seconds
             try:
                 while not answers and (left := until - time.monotonic()) > 0 and not self.is_ending:
                     hub.wait_for(signal, (), min(left, LOOK_SECONDS))
                 if not answers and not self.is_ending:
-                    queue.give_up()
+                    queue.give_up(waiting)
+            except BaseException:
+                if answers == [True]:
+                    # The promise came while this publisher was given up.
+                    queue.release(count, size)
+                raise
             finally:
                 self.blocked -= 1
-                if entry in queue.waiting:
-                    queue.waiting.remove(entry)
+                queue.withdraw(waiting)
             if not answers and self.is_ending:
                 raise ServerBusyError("the event server is shutting down; the event was not published")
         if answers != [True]:
             raise EventQueueFullError(
-                f"the queue {queue.record.name!r} is full: {len(queue)} events are not acknowledged, its limits "
-                f"are {queue.record.limit} events and {queue.limit_bytes} bytes; the event was not published. "
-                "Take from it faster, or remove it"
+                f"the queue {queue.record.name!r} is full: {len(queue)} events are not acknowledged, there is "
+                f"no room for {count} more, its limits are {queue.record.limit} events and {queue.limit_bytes} "
+                "bytes; nothing was published. Take from it faster, or remove it"
             )
 
     @staticmethod
     def _release(reserved: _Reserved) -> None:
-        for queue, size in reserved:
-            queue.release(size)
+        for queue, count, size in reserved:
+            queue.release(count, size)
 
     # -- 3 and 4: keeping and distributing ---------------------------------------------------------------------
 
@@ -266,40 +323,70 @@ class Distributor:
 
     def _note_lasting(self, records: list[EventRecord]) -> None:
         """Called by the storage, from any thread."""
-        if self._current is not None and hub.is_current(self._hub_state()):
-            self._distribute(records)
+        if self._is_appending and hub.is_current(self._hub_state()):
+            # From within `append`; `publish` goes on with them.
+            self._due.extend(records)
         else:
-            hub.run_in_hub_of(self._hub_state(), partial(self._distribute, records))
+            hub.run_in_hub_of(self._hub_state(), partial(self._take_due, records))
+
+    def _take_due(self, records: list[EventRecord]) -> None:
+        self._due.extend(records)
+        self._distribute()
 
     def _hub_state(self) -> hub.HubState:
         assert self._state is not None
         return self._state
 
-    def _distribute(self, records: list[EventRecord]) -> None:
-        for record in records:
-            publication, place = self._awaited.pop(record.sequence, (self._current, 0))
-            if publication is None:
-                publication = self._publication_of(record)
-            elif publication is self._current:
-                place = len(publication.queues) - publication.left
-            self.events += 1
-            for queue in publication.queues[place]:
-                queue.put(record)
-            targets = self.index.find(record.subject)
-            for target in publication.targets[place] if targets is None else targets:
-                if isinstance(target, Mailbox) and not target.put(record):
-                    publication.blocked.append(target.wait(record, publication.signal.set))
-            publication.left -= 1
-            if not publication.left:
-                publication.signal.set()
+    def _distribute(self) -> None:
+        """Put what is due into its boxes, without waiting; what is too much for that is left to a greenlet."""
+        due, left = self._due, PUTS_AT_ONCE
+        while due and not self._is_distributing:
+            targets = self.index.find(due[0].subject)
+            if targets is None or left <= 0:
+                self._is_distributing = True
+                hub.spawn_in(self._hub_state(), self._distribute_the_rest)
+                return
+            left -= len(targets) + 1
+            self._put(due.popleft(), targets)
 
-    def _publication_of(self, record: EventRecord) -> _Publication:
+    def _distribute_the_rest(self) -> None:
+        due, left = self._due, PUTS_AT_ONCE
+        try:
+            while due:
+                # A pattern may have come since its publisher looked.
+                targets = self._search(due[0].subject)
+                left -= len(targets) + 1
+                self._put(due.popleft(), targets)
+                if left <= 0:
+                    left = PUTS_AT_ONCE
+                    hub.pause()
+        finally:
+            self._is_distributing = False
+
+    def _put(self, record: EventRecord, targets: tuple[Target, ...]) -> None:
+        publication, place = self._awaited.pop(record.sequence, (None, 0))
+        if publication is None:
+            publication = self._publication_of(record, targets)
+        self.events += 1
+        for queue in publication.queues[place]:
+            queue.put(record)
+        for target in targets:
+            if isinstance(target, Mailbox) and not target.put(record):
+                publication.block(target, record)
+        self.distributed = record.sequence
+        publication.left -= 1
+        if not publication.left:
+            publication.signal.set()
+
+    @staticmethod
+    def _publication_of(record: EventRecord, targets: tuple[Target, ...]) -> _Publication:
         """Return one for an event that nobody waits for any more: the disk took too long, but it took it."""
-        targets = self.index.find(record.subject) or ()
         queues = [target for target in targets if isinstance(target, NamedQueue)]
         for queue in queues:
-            queue.reserve(record.size, always=True)
-        return _Publication([queues], [targets])
+            queue.reserve(1, record.size, always=True)
+        publication = _Publication([queues])
+        publication.is_abandoned = True
+        return publication
 
     # -- 5: room in mailboxes ------------------------------------------------------------------------------------
 

@@ -88,7 +88,7 @@ class Contact:
         proxy = self._proxy
         if proxy is None:
             found = find_event_server(self._ident, self._uri)
-            found._setOneway(["note_done", "detach"])
+            found._setOneway(["note_done", "detach", "close_link"])
             with self._lock:
                 proxy = self._proxy = self._proxy or found
         return proxy

@@ -24,6 +24,19 @@ _log = logging.getLogger("gpyro.events")
 Entry = Any
 
 
+class _Work:
+    """A handler at one lane of a queue, and what came for that lane meanwhile."""
+
+    __slots__ = ("lane", "rows", "sequence")
+
+    def __init__(self, lane: int, row: Entry) -> None:
+        #: The number of the lane in the box that there is now; None where that is not known.
+        self.lane: int | None = lane
+        self.rows = deque([row])
+        #: What is handled now; None where that is no event of this log any more.
+        self.sequence: int | None = None
+
+
 class Inbox:
     """What has come for one subscriber and is not dealt with yet.
 
@@ -62,18 +75,26 @@ class Inbox:
         self._taken = 0
         self._done = 0
         self._done_early: set[int] = set()
-        #: Of a queue: what was dealt with, what failed, what came and is not done, lanes with a handler.
+        #: Of a queue: counts the logs whose sequences these are; what was dealt with, and what failed.
+        self.epoch = 0
         self._acknowledged: list[int] = []
-        self._unable: list[int] = []
-        self._in_hand: set[int] = set()
-        self._lanes: dict[int, deque[Entry]] = {}
-        #: Lanes with an event that failed: which, and the first question whose answer knows of that, None as long
-        #: as it has not been told.
-        self._failed: dict[int, tuple[int, int | None]] = {}
+        self._unable: list[list[int]] = []
+        #: What came and is not done, by sequence, with who handles it; and who handles each lane.
+        self._in_hand: dict[int, _Work | None] = {}
+        self._lanes: dict[int, _Work] = {}
+        #: How many events failed, and the lanes with one of which the server may not know yet: which event, and
+        #: the how manieth failure that was; the first failure first.
+        self._failures = 0
+        self._failed: dict[int, tuple[int, int]] = {}
 
     def __repr__(self) -> str:
         state = "running" if self._crew is not None else "stopped"
         return f"<Inbox {state}, {len(self.pending)} pending, {self.running} running, {self.handled} handled>"
+
+    @property
+    def has_taken(self) -> bool:
+        """Tell whether anything has ever come."""
+        return bool(self._taken or self.pending)
 
     @property
     def received(self) -> int:
@@ -95,12 +116,16 @@ class Inbox:
             self._in_hand.clear()
             self._failed.clear()
 
-    def take(self, entries: list[Entry], question: int) -> None:
-        """Entries have come, as the answer to this question of the link."""
+    def begin_anew(self) -> None:
+        """The server sends all again that is not done, in order; so what failed needs no mark any more."""
+        self._failed.clear()
+        self._unable = []
+
+    def take(self, entries: list[Entry]) -> None:
+        """Entries have come."""
         if self.is_queue:
-            # What goes out again while its handler still runs is not handled twice.
-            entries = [row for row in entries if row[0] not in self._in_hand and self._is_in_order(row, question)]
-            self._in_hand.update([row[0] for row in entries])
+            entries = [row for row in entries if not self._is_in_hand(row) and self._is_in_order(row)]
+            self._in_hand.update(dict.fromkeys([row[0] for row in entries]))
         self.pending.extend(entries)
         for row in reversed(entries):
             if type(row) is list:
@@ -108,25 +133,56 @@ class Inbox:
                 break
         self.arm()
 
-    def _is_in_order(self, row: Entry, question: int) -> bool:
-        """Tell whether an event may be handled: not one that was on its way when one before it in its lane failed.
+    def _is_in_hand(self, row: Entry) -> bool:
+        """Tell whether an event has gone out again while it waits here, or its handler still runs."""
+        work = self._in_hand.get(row[0])
+        if work is not None and work.lane is None:
+            # Its handler began with it when the box was another one.
+            work.lane = row[5]
+            self._lanes[row[5]] = work
+        return row[0] in self._in_hand
 
-        That one goes out again, and then those behind it.
+    def _is_in_order(self, row: Entry) -> bool:
+        """Tell whether an event may be handled: not one that was sent before the server knew of a failure in its
+        lane before it.
+
+        The one that failed goes out again, and then those behind it.
         """
-        mark = self._failed.get(row[5])
-        if mark is None:
-            return True
-        sequence, first = mark
-        if row[0] > sequence and (first is None or question < first):
-            return False
-        del self._failed[row[5]]
-        return True
+        failed, heard = self._failed, row[6]
+        while failed and next(iter(failed.values()))[1] <= heard:
+            del failed[next(iter(failed))]
+        mark = failed.get(row[5])
+        return mark is None or row[0] <= mark[0]
 
-    def change_box(self, last: int) -> None:
-        """The server has made a new box, in which counting begins anew; what is pending came from the old one."""
-        self._offset = self._taken + len(self.pending)
+    def change_box(self, last: int, is_same_log: bool) -> None:
+        """The server has made a new box, in which counting begins anew; what is pending came from the old one.
+
+        Of a queue what is not begun comes again. Lanes have other numbers, and in another log events too: then
+        nothing that is under way is told, as its number is another event's.
+        """
         self.last = last
-        self._acknowledged, self._unable = [], []
+        if self.is_queue:
+            self._drop_what_is_not_begun(is_same_log)
+        self._offset = self._taken + len(self.pending)
+
+    def _drop_what_is_not_begun(self, is_same_log: bool) -> None:
+        self.pending.clear()
+        self._failed.clear()
+        begun = {work for work in (*self._lanes.values(), *self._in_hand.values()) if work is not None}
+        self._lanes.clear()
+        self._in_hand.clear()
+        for work in begun:
+            work.lane = None
+            work.rows.clear()
+            if not is_same_log:
+                work.sequence = None
+            elif work.sequence is not None:
+                self._in_hand[work.sequence] = work
+        self._unable = []
+        self._failures = 0
+        if not is_same_log:
+            self._acknowledged = []
+            self.epoch += 1
 
     # -- handling --------------------------------------------------------------------------------------------
 
@@ -171,29 +227,39 @@ class Inbox:
         """Handle an event of a reliable queue, and those of its lane that came meanwhile."""
         self._taken += 1
         lane = row[5]
-        behind = self._lanes.get(lane)
-        if behind is not None:
-            behind.append(row)
+        work = self._lanes.get(lane)
+        if work is not None:
+            work.rows.append(row)
             return True
-        behind = self._lanes[lane] = deque([row])
+        work = self._lanes[lane] = _Work(lane, row)
         outcome = None
         try:
-            while behind:
-                row = behind.popleft()
+            while work.rows:
+                row = work.rows.popleft()
+                work.sequence = row[0]
+                self._in_hand[row[0]] = work
                 outcome = self._call(self._handle, Event.received(row[1], row[3], row[2], row[0], row[4]))
-                self._in_hand.discard(row[0])
-                if outcome is not None:
-                    # It goes out again, and all of its lane that comes after it.
-                    self._unable.append(row[0])
-                    self._failed[lane] = (row[0], None)
-                    self._forget_lane(lane, behind)
-                else:
+                if work.sequence is None:
+                    continue  # Another event has that number by now.
+                work.sequence = None
+                self._in_hand.pop(row[0], None)
+                if outcome is None:
                     self._acknowledged.append(row[0])
+                else:
+                    self._failures += 1
+                    # Lanes are counted from 1; of one whose number is not known nothing else has come.
+                    self._unable.append([row[0], work.lane or 0])
+                    if work.lane is not None:
+                        # It goes out again, and all of its lane that comes after it.
+                        self._failed.pop(work.lane, None)
+                        self._failed[work.lane] = (row[0], self._failures)
+                        self._forget_lane(work.lane, work.rows)
                 self._note()
                 if self._crew is None:
-                    behind.clear()  # Others get them.
+                    work.rows.clear()  # Others get them.
         finally:
-            del self._lanes[lane]
+            if work.lane is not None and self._lanes.get(work.lane) is work:
+                del self._lanes[work.lane]
         return outcome is not _THROWN
 
     def _forget_lane(self, lane: int, behind: deque[Entry]) -> None:
@@ -204,7 +270,8 @@ class Inbox:
             # In place: a worker may be in the middle of it.
             self.pending.clear()
             self.pending.extend(kept)
-            self._in_hand.difference_update([row[0] for row in dropped])
+            for row in dropped:
+                self._in_hand.pop(row[0], None)
 
     def _call(self, function: Callable[..., object], argument: object) -> object:
         """Run a method of the subscriber; None if it returned."""
@@ -232,29 +299,20 @@ class Inbox:
             self._is_noted = True
             self._note_done()
 
-    def collect(self, question: int) -> list[Any]:
-        """Return what the server is to be told: how many entries are done, or the sequences of a queue.
-
-        Args:
-            question: the first one of the link whose answer will know of it.
-        """
+    def collect(self) -> list[Any]:
+        """Return what the server is to be told: how many entries are done; of a queue what is done, what failed,
+        and how many failures that makes."""
         self._is_noted = False
         if not self.is_queue:
             return [max(self._done - self._offset, 0)]
         done, unable = self._acknowledged, self._unable
         self._acknowledged, self._unable = [], []
-        for lane, (sequence, _) in self._failed.items() if unable else ():
-            if sequence in unable:
-                self._failed[lane] = (sequence, question)
-        return [done, unable]
+        return [done, unable, self._failures]
 
     def restore(self, what: list[Any]) -> None:
         """The server has not been told, perhaps; tell it again."""
         if self.is_queue:
-            self._acknowledged[:0], self._unable[:0] = what
-            for lane, (sequence, _) in self._failed.items():
-                if sequence in self._unable:
-                    self._failed[lane] = (sequence, None)
+            self._acknowledged[:0], self._unable[:0] = what[:2]
 
 
 _THROWN = object()

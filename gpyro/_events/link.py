@@ -8,7 +8,9 @@ subscriber any more makes it a new box, with what is left of the events since th
 from __future__ import annotations
 
 import logging
+import time
 import weakref
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from gpyro import hub
@@ -19,7 +21,10 @@ from gpyro.errors import (
     ConnectionDeniedError,
     EventError,
     EventQueueFullError,
+    PatternError,
     PyroError,
+    ServerBusyError,
+    StorageError,
 )
 
 if TYPE_CHECKING:
@@ -36,10 +41,16 @@ GRACE_SECONDS = 10.0
 CALL_SECONDS = 30.0
 #: Between two tries to reach a lost server: from the first to the last, doubled each time.
 FIRST_RETRY_SECONDS, LAST_RETRY_SECONDS = 0.1, 2.0
+#: Between two tries to make a box again that the server has no room for, in the same way.
+FIRST_REOPEN_SECONDS, LAST_REOPEN_SECONDS = 0.5, 30.0
 #: Boxes that are attached in one call.
 ATTACHED_AT_ONCE = 500
 
 _log = logging.getLogger("gpyro.events")
+
+
+#: Who has told something, in which epoch of its inbox, and what.
+_Mark = tuple["Subscription", int, list[Any]]
 
 
 class _Closed(BaseException):
@@ -63,13 +74,13 @@ class Link:
         self._greenlet: Any = None
         #: Who listens; by the number of its box once that is attached.
         self._members: dict[Subscription, int | None] = {}
-        self._by_number: dict[int, Subscription] = {}
+        self._by_number: dict[int, tuple[Subscription, str | None]] = {}
         #: Who has something to tell the server.
         self._dirty: dict[Subscription, None] = {}
-        #: For whom `attach` is under way.
+        #: For whom `attach` is under way, and who has to wait for that: until when, and how long for.
         self._attaching: set[Subscription] = set()
-        #: Number of the last question, and what it tells while it is under way.
-        self._question = 0
+        self._put_off: dict[Subscription, tuple[float, float]] = {}
+        #: What the question tells while it is under way.
         self._told: list[list[Any]] = []
         self._waiting = False
         self._flush_armed = False
@@ -97,12 +108,8 @@ class Link:
         if self._greenlet is None:
             self._greenlet = True
             hub.spawn_in(self._state, self._run)
-        elif self._waiting:
-            try:
-                self._attach()
-            except PyroError:
-                # The greenlet sees to that, which is told of it too.
-                self._interrupt()
+        else:
+            self._attach_beside()
 
     def remove(self, member: Subscription) -> None:
         """Fetch for it no more."""
@@ -114,10 +121,23 @@ class Link:
         number = self._members.pop(member, None)
         if number is not None:
             self._by_number.pop(number, None)
-            self._tell("detach", self._token, member.token)
+            if member.token is not None:
+                self._tell("detach", self._token, member.token)
         self._dirty.pop(member, None)
+        self._put_off.pop(member, None)
         if not self._members:
             self._interrupt()
+
+    def renew(self, member: Subscription) -> None:
+        """Its box is another one now; from any thread."""
+        hub.run_in_hub_of(self._state, partial(self._renew, member))
+
+    def _renew(self, member: Subscription) -> None:
+        number = self._members.get(member)
+        if number is not None:
+            self._by_number.pop(number, None)
+            self._members[member] = None
+            hub.spawn_in(self._state, self._attach_beside)
 
     def note(self, member: Subscription) -> None:
         """It has something to tell the server."""
@@ -142,33 +162,39 @@ class Link:
 
     def _run(self) -> None:
         self._greenlet = hub.getcurrent()
-        retry_seconds = FIRST_RETRY_SECONDS
+        retry_seconds, is_strange = FIRST_RETRY_SECONDS, False
         try:
             while self._members:
                 try:
                     self._turn()
-                    retry_seconds, self._lost = FIRST_RETRY_SECONDS, False
+                    retry_seconds, self._lost, is_strange = FIRST_RETRY_SECONDS, False, False
+                    continue
                 except _Closed:
                     # An answer may have been on its way.
                     self._unattach()
+                    continue
                 except EventError:
                     # It has begun anew, or has forgotten us.
-                    self._forget_link()
+                    self._close()
+                    if not is_strange:
+                        is_strange = True
+                        continue
                 except PyroError as exc:
                     if _is_final(exc):
                         self._fail_all(exc)
                         return
                     self._note_lost(exc)
-                    hub.sleep(retry_seconds)
-                    retry_seconds = min(retry_seconds * 2, LAST_RETRY_SECONDS)
+                hub.sleep(retry_seconds)
+                retry_seconds = min(retry_seconds * 2, LAST_RETRY_SECONDS)
+            self._close()
         except _Closed:
-            pass
+            self._close()
         except Exception as exc:
             self._fail_all(exc)
             raise
         finally:
             self._greenlet = None
-            self._forget_link()
+            self._forget()
             self._es = None
             if self._members:
                 # Somebody came while this one ended.
@@ -183,14 +209,14 @@ class Link:
             if self._token is None:
                 self._token = self._es.open_link()
             self._attach()
-        self._question += 1
-        told = self._told = self._collect(self._question)
+        told, marks = self._collect()
+        self._told = told
         self._waiting = True
         try:
             with deadline(POLL_SECONDS + GRACE_SECONDS):
                 batch = self._es.fetch(self._token, told, POLL_SECONDS)
         except BaseException:
-            self._restore(told)
+            self._restore(marks)
             raise
         finally:
             self._waiting = False
@@ -202,8 +228,12 @@ class Link:
     def _attach(self) -> None:
         """Have the server let us fetch for those who are new; for some another greenlet may be at that."""
         while True:
-            new = [member for member, number in self._members.items() if number is None]
-            some = [member for member in new if member not in self._attaching][:ATTACHED_AT_ONCE]
+            now = time.monotonic()
+            new = [
+                member for member, number in self._members.items()
+                if number is None and member not in self._attaching and self._put_off.get(member, (0, 0))[0] <= now
+            ]  # fmt: skip
+            some = new[:ATTACHED_AT_ONCE]
             if not some:
                 return
             self._attaching.update(some)
@@ -212,47 +242,89 @@ class Link:
             finally:
                 self._attaching.difference_update(some)
 
+    def _attach_beside(self) -> None:
+        """Attach while a question waits; before one is asked, the greenlet sees to that by itself."""
+        if self._waiting:
+            try:
+                self._attach()
+            except PyroError:
+                # The greenlet sees to that, which is told of it too.
+                self._interrupt()
+
     def _attach_some(self, some: list[Subscription]) -> None:
         token = self._token
-        for member in some:
-            if member.token is None:
-                member.reopen(self._es)
-        boxes = [[member.token, member.inbox.received, member.inbox.limit] for member in some]
+        ready = [member for member in some if member.token is not None or self._reopen(member)]
+        if not ready:
+            return
+        boxes = [[member.token, member.inbox.received, member.inbox.limit] for member in ready]
         numbers = self._es.attach(token, boxes)
         if token != self._token:
             return
-        for member, number in zip(some, numbers, strict=True):
+        for member, (box, _, _), number in zip(ready, boxes, numbers, strict=True):
+            if member.token != box:
+                continue  # It has another one by now.
             if number is None:
                 member.token = None
+            elif isinstance(number, str):
+                self._give_up(member, EventError(number))
             elif member in self._members:
+                member.inbox.begin_anew()
                 self._members[member] = number
-                self._by_number[number] = member
+                self._by_number[number] = member, box
                 self._dirty[member] = None
+
+    def _reopen(self, member: Subscription) -> bool:
+        """Have the server make a box again for one whose box it has forgotten; others are not kept from theirs."""
+        try:
+            member.reopen(self._es)
+        except (ServerBusyError, StorageError) as exc:
+            seconds = self._put_off.get(member, (0.0, FIRST_REOPEN_SECONDS / 2))[1] * 2
+            seconds = min(seconds, LAST_REOPEN_SECONDS)
+            _log.warning("%r has no place at the event server; next try in %g s: %s", member, seconds, exc)
+            self._put_off[member] = time.monotonic() + seconds, seconds
+            self._state.later(seconds, partial(hub.spawn_in, self._state, self._attach_beside))
+            return False
+        except (EventError, PatternError, AccessDeniedError) as exc:
+            self._give_up(member, exc)
+            return False
+        self._put_off.pop(member, None)
+        return True
+
+    def _give_up(self, member: Subscription, exc: Exception) -> None:
+        self._members.pop(member, None)
+        member.end_with(exc)
 
     def _take(self, rows: list[Any], groups: list[Any], ended: list[Any]) -> None:
         for places, numbers in groups:
             entries = [place if place is None or place < 0 else rows[place] for place in places]
             for number in numbers:
-                member = self._by_number.get(number)
+                member = self._member(number)
                 if member is not None:
-                    member.inbox.take(entries, self._question)
+                    member.inbox.take(entries)
         for number, reason in ended:
-            member = self._by_number.get(number)
+            member = self._member(number)
             if member is not None:
                 member.end_with((EventError if member.inbox.is_queue else EventQueueFullError)(reason))
 
+    def _member(self, number: int) -> Subscription | None:
+        """Return whose box has this number, if it is still that."""
+        known = self._by_number.get(number)
+        return known[0] if known is not None and known[0].token == known[1] else None
+
     # -- what is done ----------------------------------------------------------------------------------------
 
-    def _collect(self, question: int) -> list[list[Any]]:
-        """Return what is done: boxes that have done the same number of entries together, queues each alone."""
+    def _collect(self) -> tuple[list[list[Any]], list[_Mark]]:
+        """Return what is done, boxes that have done the same number of entries together, and whose it is."""
         dirty, self._dirty = self._dirty, {}
         told: list[list[Any]] = []
+        marks: list[_Mark] = []
         together: dict[int, list[int]] = {}
         for member in dirty:
             number = self._members.get(member)
             if number is None:
                 continue
-            what = member.inbox.collect(question)
+            what = member.inbox.collect()
+            marks.append((member, member.inbox.epoch, what))
             if len(what) == 1 and what[0] in together:
                 together[what[0]].append(number)
                 continue
@@ -260,26 +332,23 @@ class Link:
             told.append([numbers, *what])
             if len(what) == 1:
                 together[what[0]] = numbers
-        return told
+        return told, marks
 
-    def _restore(self, told: list[list[Any]]) -> None:
-        for numbers, *what in told:
-            for number in numbers:
-                member = self._by_number.get(number)
-                if member is not None:
-                    member.inbox.restore(what)
-                    self._dirty[member] = None
+    def _restore(self, marks: list[_Mark]) -> None:
+        for member, epoch, what in marks:
+            if member in self._members and member.inbox.epoch == epoch:
+                member.inbox.restore(what)
+                self._dirty[member] = None
 
     def _flush(self) -> None:
         self._flush_armed = False
-        # The answer that is waited for may know of it, and may not.
-        told = self._collect(self._question + 1)
+        told, marks = self._collect()
         if told and not self._tell("note_done", self._token, told):
-            self._restore(told)
+            self._restore(marks)
 
     def _tell(self, method: str, *args: Any) -> bool:
         """Call something at the server that nobody waits for; False where that is not possible now."""
-        if self._es is None or self._token is None:
+        if self._es is None or self._token is None or self._lost:
             return False
         try:
             getattr(self._es, method)(*args)
@@ -289,7 +358,12 @@ class Link:
 
     # -- trouble ---------------------------------------------------------------------------------------------
 
-    def _forget_link(self) -> None:
+    def _close(self) -> None:
+        """End this link; the server need not keep what it has of it."""
+        self._tell("close_link", self._token)
+        self._forget()
+
+    def _forget(self) -> None:
         self._token = None
         self._unattach()
 

@@ -168,6 +168,7 @@ class Mailbox:
             self.waiting.remove(blocked)
             blocked.is_taken = False
             self._drop(1)
+            self._let_in()
 
     def note_lost(self, count: int | None) -> None:
         """Tell the subscriber that events before those that come were lost."""
@@ -303,7 +304,6 @@ class Mailbox:
         sent = self.sent
         for _ in range(min(len(sent), max(self.acknowledged + len(sent) - received, 0))):
             self.unsent.appendleft(sent.pop())
-        self.is_listed = False
         self._announce()
 
     def _announce(self) -> None:

@@ -7,6 +7,7 @@ as late where its program is connected and does not listen.
 
 from __future__ import annotations
 
+import logging
 import secrets
 import time
 import weakref
@@ -20,11 +21,13 @@ from gpyro._events.distributor import Distributor, Target
 from gpyro._events.mailbox import Mailbox
 from gpyro._events.namedqueue import Consumer, NamedQueue
 from gpyro._events.options import QUEUE_FACTOR, Options, check_owner
+from gpyro._events.patternindex import CompiledPattern
+from gpyro._events.replaying import Replay
 from gpyro._events.session import MAX_BOXES, Session
-from gpyro._events.subjects import SubjectIndex
+from gpyro._events.subjects import fold
 from gpyro.configuration import Settings
 from gpyro.context import current_call
-from gpyro.errors import EventError, ServerBusyError
+from gpyro.errors import EventError, PatternError, ServerBusyError
 from gpyro.eventrecords import QueueRecord
 
 __all__ = ["Member", "Members"]
@@ -32,13 +35,12 @@ __all__ = ["Member", "Members"]
 #: Seconds between two looks at who is still there, or less where they are not kept for long, and how many are
 #: looked at before others may run.
 SWEEP_SECONDS, SWEPT_AT_ONCE = 5.0, 500
-#: How often the history is gone through for subjects that patterns have not been asked about; meanwhile new ones
-#: come, and at last what is left is asked without a break.
-READ_ROUNDS = 10
 #: How much longer a box is kept for one whose program is connected but does not listen.
 IDLE_FACTOR = 10
 #: Bytes of a token: nobody guesses it.
 TOKEN_BYTES = 16
+
+_log = logging.getLogger("gpyro.events")
 
 
 class Member:
@@ -94,6 +96,8 @@ class Members:
         self.sessions: dict[str, Session] = {}
         #: By the connection that the object is bound to, or None, and its id. Source: Pyro knows them by that.
         self.couriers: dict[tuple[Any, str], Courier] = {}
+        #: Those that have ended and whose last call runs still.
+        self._leaving: dict[tuple[Any, str], Courier] = {}
         #: What those delivered, dropped and failed at that are gone.
         self.past = [0, 0, 0]
         #: For the wheel, which knows no streams here.
@@ -105,6 +109,8 @@ class Members:
         self._state: hub.HubState | None = None
         self._sweeping = False
         self._swept = 0.0
+        #: Whoever makes, changes or removes a queue waits for the storage, and the next one for him.
+        self._queue_changes = hub.Turns()
 
     def __repr__(self) -> str:
         return f"<Members: {len(self.members)} boxes, {len(self.sessions)} links, {len(self.couriers)} objects>"
@@ -126,7 +132,8 @@ class Members:
         if options.queue is None:
             box: Mailbox | Consumer = self._make_mailbox(options, identity)
         else:
-            box = self._queue_of(options, identity).join(self._number(), options.label)
+            with self._queue_changes:
+                box = self._queue_of(options, identity).join(self._number(), options.label)
         member = Member(secrets.token_hex(TOKEN_BYTES), identity, box)
         member.note_caller(current_call.caller)
         self.members[member.token] = member
@@ -184,11 +191,11 @@ class Members:
             return queue
         record = options.new_record(identity, time.time())
         self.distributor.storage.put_queue(record).settle()
-        # Another caller may have made it while we waited.
-        return self.distributor.queues.setdefault(options.queue, self.make_queue(record))
+        queue = self.distributor.queues[options.queue] = self.make_queue(record)
+        return queue
 
     def make_queue(self, record: QueueRecord) -> NamedQueue:
-        """Return a queue with what waits in it."""
+        """Return a queue with what waits in it; its subjects are those of its record, which are not subscribed."""
         kept = self.distributor.storage.waiting(record.name)
         return NamedQueue(record, self.settings.es_queue_bytes * QUEUE_FACTOR, kept)
 
@@ -207,87 +214,124 @@ class Members:
 
     # -- subjects ----------------------------------------------------------------------------------------------
 
-    def select(self, target: Target, subjects: Sequence[str], patterns: Sequence[str]) -> None:
+    def make_patterns(self, patterns: Iterable[str]) -> list[CompiledPattern]:
+        """Make patterns of texts, while others run.
+
+        Raises:
+            PatternError: one is malformed or could take too long.
+        """
+        compiled, pacer = [], hub.Pacer()
+        for text in patterns:
+            compiled.append(self.distributor.index.make_pattern(text))
+            pacer.give()
+        return compiled
+
+    def select(self, target: Target, subjects: Sequence[str], patterns: Sequence[CompiledPattern]) -> None:
         """Subscribe a box or queue to subjects and patterns, to all or none of them.
 
         Raises:
-            PatternError: a pattern is malformed or could take too long. EventError: there are too many.
+            EventError: there are too many. StorageError: that of a queue was not kept.
         """
+        if not isinstance(target, NamedQueue):
+            self._add(target, subjects, patterns)
+            return
+        with self._queue_changes:
+            self._check_there(target)
+            undo = self._add(target, subjects, patterns)
+            try:
+                index = self.distributor.index
+                self._keep(target, index.subjects_of(target), [*index.patterns_of(target), *target.refused])
+            except BaseException:
+                for step in undo:
+                    step()
+                raise
+
+    def restore(self, record: QueueRecord) -> None:
+        """Take up a queue that is kept, with what waits in it.
+
+        What this server refuses of its patterns is told in the log, and left out.
+        """
+        queue = self.distributor.queues[record.name] = self.make_queue(record)
+        for subject in record.subjects:
+            self.distributor.index.add_subject(subject, queue)
+        refused = []
+        for pattern in record.patterns:
+            try:
+                self.distributor.index.add_pattern(pattern, queue)
+            except (PatternError, EventError) as exc:
+                refused.append(pattern)
+                _log.error("queue %r gets no events by one of its patterns: %s", record.name, exc)
+        queue.refused = tuple(refused)
+
+    def _add(
+        self, target: Target, subjects: Sequence[str], patterns: Sequence[CompiledPattern]
+    ) -> list[Callable[[], object]]:
+        """Put subscriptions in; return how each is taken out again."""
         index = self.distributor.index
         undo: list[Callable[[], object]] = []
         try:
             for text in subjects:
                 if index.add_subject(text, target):
                     undo.append(partial(index.remove, text, target))
-            for text in patterns:
-                if index.add_pattern(text, target):
-                    undo.append(partial(index.remove_pattern, text, target))
+            for pattern in patterns:
+                if index.add_pattern(pattern, target):
+                    undo.append(partial(index.remove_pattern, pattern.text, target))
         except BaseException:
             for step in undo:
                 step()
             raise
-        if isinstance(target, NamedQueue):
-            self._keep_subjects(target)
+        return undo
 
-    def deselect(self, target: Target, texts: Iterable[str]) -> None:
+    def deselect(self, target: Target, texts: Sequence[str]) -> None:
         """Unsubscribe from these: each the exact subject if there is one, else the pattern. Source: Pyro 3.16."""
-        for text in texts:
-            self.distributor.index.remove(text, target)
-        if isinstance(target, NamedQueue):
-            self._keep_subjects(target)
-
-    def _keep_subjects(self, queue: NamedQueue) -> None:
         index = self.distributor.index
-        subjects, patterns = tuple(index.subjects_of(queue)), tuple(index.patterns_of(queue))
-        if (subjects, patterns) != (queue.record.subjects, queue.record.patterns):
-            queue.record = queue.record._replace(subjects=subjects, patterns=patterns)
-            self.distributor.storage.put_queue(queue.record).settle()
+        if not isinstance(target, NamedQueue):
+            for text in texts:
+                index.remove(text, target)
+            return
+        with self._queue_changes:
+            self._check_there(target)
+            subjects = {fold(text): text for text in index.subjects_of(target)}
+            patterns = dict.fromkeys([*index.patterns_of(target), *target.refused])
+            for text in texts:
+                if subjects.pop(fold(text), None) is None:
+                    patterns.pop(text, None)
+            self._keep(target, subjects.values(), patterns)
+            for text in texts:
+                index.remove(text, target)
+            target.refused = tuple(text for text in target.refused if text in patterns)
+
+    def _keep(self, queue: NamedQueue, subjects: Iterable[str], patterns: Iterable[str]) -> None:
+        """Have it last what a queue is subscribed to."""
+        record = queue.record._replace(subjects=tuple(subjects), patterns=tuple(patterns))
+        if record != queue.record:
+            self.distributor.storage.put_queue(record).settle()
+            queue.record = record
+
+    def _check_there(self, queue: NamedQueue) -> None:
+        if self.distributor.queues.get(queue.record.name) is not queue:
+            raise EventError(f"the queue {queue.record.name!r} was removed")
 
     def replay(
-        self, mailbox: Mailbox, subjects: Sequence[str], patterns: Sequence[str], after: int, most: int | None
-    ) -> None:
-        """Subscribe a mailbox, and put those past events into it that it would have got.
-
-        Args:
-            after: the sequence from which on; where the history begins later, an unknown number is lost.
-            most: the last so many of them, and nothing is told of others; None all.
-        """
-        storage = self.distributor.storage
-        probe: SubjectIndex[int] = SubjectIndex()
-        for text in subjects:
-            probe.add_subject(text, 0)
-        for text in patterns:
-            probe.add_pattern(text, 0)
-            hub.sleep(0)
-        for _ in range(READ_ROUNDS):
-            unknown = {record.subject for record in storage.history(after) if probe.find(record.subject) is None}
-            if not unknown:
-                break
-            for subject in unknown:
-                for _ in probe.search(subject):
-                    hub.sleep(0)
-        # From here on no other greenlet runs. A storage with a thread of its own goes on, though: what it takes in
-        # now, and what it has that is not distributed yet, comes twice (docs/events.md, "Known defects").
-        missed = storage.oldest > after + 1
-        found = [record for record in storage.history(after) if probe.matches(0, record.subject)]
-        if most is not None:
-            # What it was subscribed to before it has had.
-            index = self.distributor.index
-            found = [record for record in found if not index.matches(mailbox, record.subject)]
+        self, member: Member, subjects: Sequence[str], patterns: Sequence[CompiledPattern], after: int,
+        most: int | None,
+    ) -> None:  # fmt: skip
+        """Subscribe a mailbox, and put those past events into it that it would have got; see `Replay`."""
+        mailbox = member.box
+        assert isinstance(mailbox, Mailbox)
+        replay = Replay(self.distributor, mailbox, subjects, patterns, after, most)
+        replay.collect()
+        if self.members.get(member.token) is not member:
+            raise EventError("this subscriber has ended while past events were looked for")
+        replay.finish()
         self.select(mailbox, subjects, patterns)
-        kept = found[-min(mailbox.limit if most is None else most, mailbox.limit) :]
-        if most is None and missed:
-            mailbox.note_lost(None)
-        elif most is None and len(kept) < len(found):
-            mailbox.note_lost(len(found) - len(kept))
-        for record in kept:
-            if not mailbox.put(record):
-                mailbox.note_lost(1)
 
     # -- reliable queues -----------------------------------------------------------------------------------------
 
-    def note_done_in_queue(self, consumer: Consumer, done: Iterable[int], failed: Sequence[int]) -> None:
-        """A subscriber has dealt with these events, and has failed at those."""
+    def note_done_in_queue(
+        self, consumer: Consumer, done: Iterable[int], failed: Sequence[Sequence[int]], total: int
+    ) -> None:
+        """A subscriber has dealt with these events, and has failed at those; see `NamedQueue.fail`."""
         queue, storage = consumer.queue, self.distributor.storage
         now = time.monotonic()
         queue.hear(consumer)
@@ -295,17 +339,23 @@ class Members:
         if known:
             storage.acknowledge(queue.record.name, known)
         if failed:
-            queue.fail(consumer, failed, now)
+            queue.fail(consumer, failed, total, now)
             due = queue.next_look()
             if due is not None and self._state is not None:
                 self._state.later(due - now, lambda: queue.look(time.monotonic()))
 
     def remove_queue(self, queue: NamedQueue) -> None:
-        """Remove a queue with what waits in it, and those who take from it."""
-        self.distributor.storage.remove_queue(queue.record.name).settle()
-        self.distributor.queues.pop(queue.record.name, None)
-        self.distributor.index.discard(queue)
-        queue.give_up()
+        """Remove a queue with what waits in it, and those who take from it.
+
+        Raises:
+            EventError: somebody else has. StorageError: it is there still.
+        """
+        with self._queue_changes:
+            self._check_there(queue)
+            self.distributor.storage.remove_queue(queue.record.name).settle()
+            self.distributor.queues.pop(queue.record.name)
+            self.distributor.index.discard(queue)
+            queue.refuse()
         for member in [member for member in self.members.values() if member.target is queue]:
             if member.session is not None:
                 member.session.end_box(member.box, f"the queue {queue.record.name!r} was removed")
@@ -321,6 +371,17 @@ class Members:
         self.sessions[token] = Session(token, current_call.identity, current_call.caller)
         return token
 
+    def close_session(self, token: str) -> None:
+        """End a link, if it is there; its boxes stay for a while, like those whose connection is gone."""
+        session = self.sessions.get(token)
+        if session is None or session.identity != current_call.identity:
+            return
+        if session.boxes:
+            for member in [member for member in self.members.values() if member.session is session]:
+                self.detach(session, member)
+        session.end()
+        self.sessions.pop(session.token, None)
+
     def session(self, token: str) -> Session:
         """Return the link with this token.
 
@@ -333,17 +394,20 @@ class Members:
         session.note_caller(current_call.caller)
         return session
 
-    def attach(self, session: Session, member: Member, received: int, limit: int) -> int:
+    def attach(self, session: Session, member: Member, received: int, limit: int) -> int | str:
         """Let a link fetch from a box; what was sent and is not among the `received` entries goes out again.
 
         Args:
             limit: how many events its subscriber handles at a time.
 
-        Raises:
-            EventError: the link has too many boxes.
+        Returns:
+            The number by which the link knows the box, or why it cannot be fetched from.
         """
         if len(session.boxes) >= MAX_BOXES and member.session is not session:
-            raise EventError(f"{len(session.boxes)} subscribers share this link already, limit is {MAX_BOXES}")
+            return (
+                f"{len(session.boxes)} subscribers share this thread's connection to the event server already, "
+                f"limit is {MAX_BOXES}; let others listen in other threads or processes"
+            )
         if member.session is not None and member.session is not session:
             member.session.remove(member.box)
         member.session = session
@@ -368,16 +432,17 @@ class Members:
             if isinstance(box, Consumer):
                 # Should it go on as if nothing had been, it has to begin anew to get any more of these.
                 session.is_lost = True
-                box.reader = None
+                session.leave_out(box)
                 box.queue.release_all(box)
 
     # -- objects that are subscribers --------------------------------------------------------------------------
 
     def select_for(self, subscriber: Any, subjects: Sequence[str], patterns: Sequence[str]) -> None:
         """Subscribe an object; as `select`."""
+        compiled = self.make_patterns(patterns)
         courier = self._engage(subscriber)
         try:
-            self.select(courier.mailbox, subjects, patterns)
+            self.select(courier.mailbox, subjects, compiled)
         finally:
             self._dismiss_idle(courier)
 
@@ -400,6 +465,8 @@ class Members:
         if not index.subjects_of(mailbox) and not index.patterns_of(mailbox):
             courier.end()
             self._dismiss(courier)
+            if not courier.is_over:
+                self._leaving[_key_of(courier.subscriber)] = courier
 
     def _engage(self, subscriber: Any) -> Courier:
         """Return the courier to an object, a new one where it has none yet."""
@@ -412,8 +479,9 @@ class Members:
         mailbox = self._make_mailbox(options, current_call.identity)
         mailbox.on_closed = self._dismiss_closed
         courier = self.couriers[key] = Courier(
-            subscriber, mailbox, self._identification, self.settings.es_resume_seconds, self._dismiss
-        )
+            subscriber, mailbox, self._identification, self.settings.es_resume_seconds, self._dismiss,
+            self._leaving.get(key),
+        )  # fmt: skip
         return courier
 
     def _dismiss_closed(self, mailbox: Mailbox) -> None:
@@ -425,6 +493,8 @@ class Members:
     def _dismiss(self, courier: Courier) -> None:
         mailbox, key = courier.mailbox, _key_of(courier.subscriber)
         self.distributor.index.discard(mailbox)
+        if self._leaving.get(key) is courier and courier.is_over:
+            del self._leaving[key]
         if self.couriers.get(key) is courier:
             del self.couriers[key]
             self._remember(mailbox.delivered, mailbox.dropped, mailbox.failed)
@@ -478,19 +548,20 @@ class Members:
                 else:
                     self._look_at(one)
                 if number % SWEPT_AT_ONCE == 0:
-                    hub.sleep(0)
+                    hub.pause()
         finally:
             self._sweeping = False
 
     def _look_at(self, one: Member | Session) -> None:
         is_there = one.is_there()
-        if is_there and (isinstance(one, Session) or one.session is not None):
+        if is_there and (one.is_used() if isinstance(one, Session) else one.session is not None):
             one.seen = time.monotonic()
             return
         limit = self.settings.es_resume_seconds * (IDLE_FACTOR if is_there else 1)
         is_over = time.monotonic() - one.seen > limit
         if isinstance(one, Session):
-            self.lost(one)
+            if not is_there:
+                self.lost(one)
             if is_over:
                 one.end()
                 self.sessions.pop(one.token, None)

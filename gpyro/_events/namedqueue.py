@@ -19,13 +19,13 @@ from __future__ import annotations
 import heapq
 import math
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple, Protocol
 
 from gpyro.errors import ServerBusyError
 from gpyro.eventrecords import EventRecord, QueueRecord
 
-__all__ = ["MAX_CONSUMERS", "Consumer", "Delivery", "NamedQueue"]
+__all__ = ["MAX_CONSUMERS", "Consumer", "Delivery", "NamedQueue", "Waiting"]
 
 #: Most consumers of one queue: waking them costs time for each event.
 MAX_CONSUMERS = 1_000
@@ -37,11 +37,13 @@ FIRST_DELAY_SECONDS = 0.25
 
 
 class Delivery(NamedTuple):
-    """An event that is sent: for how many times now, and the number of its lane."""
+    """An event that is sent: for how many times now, the number of its lane, and how many failures its consumer
+    had told by then; so that can tell whether it was sent before that was known."""
 
     record: EventRecord
     deliveries: int
     lane: int
+    heard: int
 
     @property
     def size(self) -> int:
@@ -90,12 +92,23 @@ class Reader(Protocol):
         ...
 
 
+class Waiting(NamedTuple):
+    """A publisher that waits for room for so many events and bytes together.
+
+    `settle` is called once, with whether it has that now.
+    """
+
+    events: int
+    size: int
+    settle: Callable[[bool], object]
+
+
 class Consumer:
     """One subscriber's part of a queue."""
 
     __slots__ = (
-        "begun", "delivered", "failed", "is_late", "is_listed", "label", "lanes", "limit", "number", "out",
-        "place", "queue", "reader", "sent_ahead", "turn",
+        "begun", "delivered", "failed", "heard", "is_late", "is_listed", "label", "lanes", "limit", "number",
+        "out", "place", "queue", "reader", "sent_ahead", "turn",
     )  # fmt: skip
 
     def __init__(self, queue: NamedQueue, number: int, label: str) -> None:
@@ -120,6 +133,8 @@ class Consumer:
         self.turn = 0
         self.delivered = 0
         self.failed = 0
+        #: Failures that it has told, counted by itself.
+        self.heard = 0
 
     def __repr__(self) -> str:
         return f"<Consumer {self.number} of {self.queue.record.name!r}, {len(self.out)} out>"
@@ -168,9 +183,10 @@ class NamedQueue:
         #: Of the events in it, and of those that room was promised to.
         self.bytes = 0
         self.consumers: list[Consumer] = []
-        #: Publishers that wait for room for an event of so many bytes, the first one first: called with whether
-        #: there is some now.
-        self.waiting: deque[tuple[int, Callable[[bool], object]]] = deque()
+        #: Publishers that wait for room, the first one first.
+        self.waiting: deque[Waiting] = deque()
+        #: Patterns of the record that this server refuses; they stay in it for one that does not.
+        self.refused: tuple[str, ...] = ()
         #: Room that was promised, to events that are not in it yet.
         self.reserved = 0
         self.is_stalled = False
@@ -203,19 +219,35 @@ class NamedQueue:
 
     # -- in ------------------------------------------------------------------------------------------------
 
-    def reserve(self, size: int, always: bool = False) -> bool:
-        """Promise room to an event of this size; False where there is none, or others wait for it."""
-        if not always and (self.waiting or not self._has_room(size)):
+    def could_hold(self, count: int, size: int) -> bool:
+        """Tell whether so many events of so many bytes together would have room if it were empty."""
+        return count <= 1 or (count <= self.record.limit and size <= self.limit_bytes)
+
+    def reserve(self, count: int, size: int, always: bool = False) -> bool:
+        """Promise room to events of this size together; False where there is none, or others wait for it."""
+        if not always and (self.waiting or not self._has_room(count, size)):
             return False
-        self.reserved += 1
+        self.reserved += count
         self.bytes += size
         return True
 
-    def release(self, size: int) -> None:
-        """Take a promise back: the event does not come."""
-        self.reserved -= 1
+    def release(self, count: int, size: int) -> None:
+        """Take a promise back: the events do not come."""
+        self.reserved -= count
         self.bytes -= size
         self._let_in()
+
+    def wait(self, count: int, size: int, settle: Callable[[bool], object]) -> Waiting:
+        """Queue up for room, as `reserve` asked for."""
+        waiting = Waiting(count, size, settle)
+        self.waiting.append(waiting)
+        return waiting
+
+    def withdraw(self, waiting: Waiting) -> None:
+        """A publisher has stopped waiting; harmless where that is settled already."""
+        if waiting in self.waiting:
+            self.waiting.remove(waiting)
+            self._let_in()
 
     def put(self, record: EventRecord) -> None:
         """Take an event for which room was reserved."""
@@ -223,16 +255,28 @@ class NamedQueue:
         self.bytes -= record.size
         self._add(record)
 
-    def give_up(self) -> None:
-        """A publisher has waited for too long: nobody waits for this queue until half of it is dealt with."""
-        self.is_stalled = True
-        waiting, self.waiting = self.waiting, deque()
-        for _, settle in waiting:
-            settle(False)
+    def give_up(self, late: Waiting) -> None:
+        """A publisher has waited for too long.
 
-    def _has_room(self, size: int) -> bool:
-        count = len(self._items) + self.reserved
-        return not count or (count < self.record.limit and self.bytes + size <= self.limit_bytes)
+        Where there is no room for others either, nobody waits for this queue until half of it is dealt with.
+        """
+        self.withdraw(late)
+        late.settle(False)
+        if self.waiting or not self._has_room(1, 0):
+            self.is_stalled = True
+            self.refuse()
+
+    def refuse(self) -> None:
+        """Let nobody wait for room any more."""
+        waiting, self.waiting = self.waiting, deque()
+        for one in waiting:
+            one.settle(False)
+
+    def _has_room(self, count: int, size: int) -> bool:
+        there = len(self._items) + self.reserved
+        if not there:
+            return self.could_hold(count, size)
+        return there + count <= self.record.limit and self.bytes + size <= self.limit_bytes
 
     def _add(self, record: EventRecord) -> None:
         self.bytes += record.size
@@ -247,10 +291,10 @@ class NamedQueue:
             self._offer(lane)
 
     def _let_in(self) -> None:
-        while self.waiting and self._has_room(self.waiting[0][0]):
-            size, settle = self.waiting.popleft()
-            self.reserve(size, always=True)
-            settle(True)
+        while self.waiting and self._has_room(self.waiting[0].events, self.waiting[0].size):
+            one = self.waiting.popleft()
+            self.reserve(one.events, one.size, always=True)
+            one.settle(True)
         if self.is_stalled and len(self._items) <= self.record.limit // 2:
             self.is_stalled = False
 
@@ -323,11 +367,17 @@ class NamedQueue:
             self._let_in()
         return known
 
-    def fail(self, consumer: Consumer, sequences: Iterable[int], now: float) -> None:
-        """A consumer could not deal with these: after a while they go out again, with what is behind them."""
-        for sequence in sequences:
+    def fail(self, consumer: Consumer, failures: Iterable[Sequence[int]], total: int, now: float) -> None:
+        """A consumer could not deal with these: after a while they go out again, with what is behind them.
+
+        Args:
+            failures: sequence and number of the lane of each.
+            total: how many failures it has told, with these.
+        """
+        for sequence, number in failures:
             item = consumer.out.get(sequence)
             if item is None:
+                self._send_anew(consumer, number)
                 continue
             consumer.failed += 1
             delay = min(FIRST_DELAY_SECONDS * 2 ** min(item.deliveries - 1, 20), self.record.redeliver_seconds)
@@ -336,6 +386,16 @@ class NamedQueue:
             item.lane.holder, item.lane.is_delayed = None, True
             heapq.heappush(self._delayed, (now + delay, item.lane.number, item.lane))
             consumer.announce()
+
+        consumer.heard = max(consumer.heard, total)
+
+    def _send_anew(self, consumer: Consumer, number: int) -> None:
+        """What a consumer has of a lane it has left aside: one that failed before is not its any more."""
+        lane = next((item.lane for item in consumer.out.values() if item.lane.number == number), None)
+        if lane is not None:
+            self._release(lane)
+            lane.holder = None
+            self._offer(lane)
 
     def look(self, now: float) -> None:
         """Send out again what was not acknowledged in time, and what has waited long enough after a failure.
@@ -373,7 +433,7 @@ class NamedQueue:
         consumer.turn = self._sent
         if lane.waiting:
             self._push(consumer.lanes, lane)
-        return Delivery(item.record, item.deliveries, lane.number)
+        return Delivery(item.record, item.deliveries, lane.number, consumer.heard)
 
     def _begin(self, consumer: Consumer, now: float) -> None:
         """Let the time of those events begin that a consumer has come to; it takes them in order."""

@@ -15,12 +15,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from itertools import takewhile
-from typing import Generic, TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
 from gpyro._patterns import tree, wildcards
 from gpyro.patterns import Pattern, compile_regex
 
-__all__ = ["IndexedPattern", "PatternIndex", "case_key"]
+__all__ = ["CompiledPattern", "IndexedPattern", "PatternIndex", "case_key", "compile_pattern"]
 
 T = TypeVar("T")
 
@@ -33,6 +33,28 @@ def case_key(text: str) -> str:
     return text.upper() if text.isascii() else "".join(map(wildcards.fold, text))
 
 
+class CompiledPattern(NamedTuple):
+    """A pattern that can be filed, and the key of what all its matches begin with."""
+
+    pattern: Pattern
+    key: str
+
+    @property
+    def text(self) -> str:
+        """As it was given."""
+        return self.pattern.text
+
+
+def compile_pattern(text: str) -> CompiledPattern:
+    """Make a pattern of a text; that may take some ms.
+
+    Raises:
+        PatternError: it is no pattern, or could take too long.
+    """
+    pattern = compile_regex(text, ignore_case=True)
+    return CompiledPattern(pattern, _beginning_key(pattern))
+
+
 class IndexedPattern(Generic[T]):
     """One pattern and who subscribed to it.
 
@@ -42,12 +64,11 @@ class IndexedPattern(Generic[T]):
 
     __slots__ = ("is_cheap", "key", "pattern", "serial", "targets")
 
-    def __init__(self, pattern: Pattern, serial: int) -> None:
-        self.pattern = pattern
+    def __init__(self, compiled: CompiledPattern, serial: int) -> None:
+        self.pattern, self.key = compiled
         self.serial = serial
         self.targets: dict[int, T] = {}
-        self.key = _beginning_key(pattern)
-        self.is_cheap = pattern.engine in CHEAP_ENGINES
+        self.is_cheap = self.pattern.engine in CHEAP_ENGINES
 
     def __repr__(self) -> str:
         text = self.pattern.text
@@ -75,15 +96,11 @@ class PatternIndex(Generic[T]):
         """Return the pattern of that very text, None where there is none."""
         return self._by_text.get(text)
 
-    def add(self, text: str) -> IndexedPattern[T]:
-        """Compile and file a text that is not there yet; the caller gives it its first target at once.
-
-        Raises:
-            PatternError: it is no pattern, or could take too long.
-        """
-        filed: IndexedPattern[T] = IndexedPattern(compile_regex(text, ignore_case=True), self.newest + 1)
+    def add(self, compiled: CompiledPattern) -> IndexedPattern[T]:
+        """File a pattern whose text is not there yet; the caller gives it its first target at once."""
+        filed: IndexedPattern[T] = IndexedPattern(compiled, self.newest + 1)
         self.newest = filed.serial
-        self._by_text[text] = filed
+        self._by_text[compiled.text] = filed
         if filed.key not in self._by_key:
             self._by_key[filed.key] = {}
             self._lengths[len(filed.key)] = self._lengths.get(len(filed.key), 0) + 1

@@ -154,4 +154,5 @@ def describe_queue(queue: NamedQueue) -> dict[str, Any]:
         "redeliver_seconds": record.redeliver_seconds,
         "subjects": list(record.subjects),
         "patterns": list(record.patterns),
+        "refused": list(queue.refused),
     }

@@ -17,6 +17,7 @@ from gpyro._events.mailbox import Mailbox
 from gpyro._events.members import Member, Members
 from gpyro._events.namedqueue import Consumer
 from gpyro._events.options import check_name, check_owner
+from gpyro._events.patternindex import CompiledPattern
 from gpyro._events.reporting import Meter, describe_courier, describe_member, describe_queue, status_of
 from gpyro._events.session import Batch, Session
 from gpyro._events.subjects import subjects_of
@@ -63,8 +64,7 @@ class EventService(ObjBase):
         self._meter = Meter()
         self._had_daemon = False
         for record in storage.queues():
-            queue = self._distributor.queues[record.name] = self._members.make_queue(record)
-            self._members.select(queue, record.subjects, record.patterns)
+            self._members.restore(record)
 
     def __repr__(self) -> str:
         return f"<EventService {self._distributor!r}, {self._members!r}>"
@@ -144,22 +144,21 @@ class EventService(ObjBase):
                 since comes first, as far as it is still there.
 
         Returns:
-            Its token, the log, and the highest sequence in it now.
+            Its token, the log, and the highest sequence that is distributed now.
         """
-        names, texts = subjects_of(subjects), subjects_of(patterns, "pattern")
+        names, compiled = subjects_of(subjects), self._members.make_patterns(subjects_of(patterns, "pattern"))
         member = self._members.open(options)
         try:
-            self._select(member, names, texts, history, since)
+            self._select(member, names, compiled, history, since)
         except BaseException:
             self._members.close(member)
             raise
-        storage = self._distributor.storage
-        return member.token, storage.log, storage.newest
+        return member.token, self._distributor.storage.log, self._distributor.distributed
 
     def select(self, box: str, subjects: Any = None, patterns: Any = None, history: int = 0) -> None:
         """Subscribe to more; see `open_box`."""
-        names, texts = subjects_of(subjects), subjects_of(patterns, "pattern")
-        self._select(self._members.find(box), names, texts, history, None)
+        names, compiled = subjects_of(subjects), self._members.make_patterns(subjects_of(patterns, "pattern"))
+        self._select(self._members.find(box), names, compiled, history, None)
 
     def deselect(self, box: str, subjects: Any) -> None:
         """Unsubscribe from these subjects and patterns."""
@@ -173,15 +172,20 @@ class EventService(ObjBase):
         """Begin a link, and return its token."""
         return self._members.open_session()
 
-    def attach(self, link: str, boxes: list[list[Any]]) -> list[int | None]:
+    def close_link(self, link: str) -> None:
+        """End a link, if it is there still; its boxes stay for a while, to be fetched from over another one."""
+        self._members.close_session(link)
+
+    def attach(self, link: str, boxes: list[list[Any]]) -> list[int | str | None]:
         """Let a link fetch from boxes: of each its token, how many entries of it have arrived, and how many events
         its subscriber handles at a time.
 
         Returns:
-            The number by which the link knows each, None where the server does not know it (any more).
+            The number by which the link knows each, None where the server does not know it (any more), or a text
+            that says why it cannot be fetched from.
         """
         session = self._members.session(link)
-        numbers: list[int | None] = []
+        numbers: list[int | str | None] = []
         for token, received, limit in boxes:
             try:
                 member = self._members.find(token)
@@ -203,12 +207,14 @@ class EventService(ObjBase):
             done: as for `note_done`.
             seconds: how long to wait at most, up to MAX_WAIT_SECONDS.
         """
+        if not isinstance(seconds, (int, float)) or not seconds >= 0:
+            raise EventError(f"seconds={seconds!r}; a time to wait is a number, 0 or more")
         session = self._members.session(link)
         self._note_done(session, done)
         if session.is_lost:
             raise EventError("this link was lost for a while; begin a new one")
         try:
-            return session.fetch(min(max(float(seconds), 0.0), MAX_WAIT_SECONDS))
+            return session.fetch(min(seconds, MAX_WAIT_SECONDS))
         except BaseException:
             if not session.is_there():
                 self._members.lost(session)
@@ -219,7 +225,8 @@ class EventService(ObjBase):
 
         Args:
             done: numbers of boxes, and how many entries are done in all of each; of a reliable queue's box the
-                sequences that are acknowledged, and those that failed.
+                sequences that are acknowledged, the sequences and lanes of those that failed, and how many
+                failures that box has told by now.
         """
         self._note_done(self._members.session(link), done)
 
@@ -262,19 +269,20 @@ class EventService(ObjBase):
         self._meter.note(self._distributor.events, time.monotonic())
 
     def _select(
-        self, member: Member, subjects: list[str], patterns: list[str], history: int, since: list[Any] | None
-    ) -> None:
+        self, member: Member, subjects: list[str], patterns: list[CompiledPattern], history: int,
+        since: list[Any] | None,
+    ) -> None:  # fmt: skip
         target = member.target
         if isinstance(target, Mailbox) and since:
             log, sequence = since
             storage = self._distributor.storage
             known = log == storage.log and sequence <= storage.newest
             if known:
-                self._members.replay(target, subjects, patterns, sequence, None)
+                self._members.replay(member, subjects, patterns, sequence, None)
                 return
             target.note_lost(None)
         if isinstance(target, Mailbox) and history > 0:
-            self._members.replay(target, subjects, patterns, 0, history)
+            self._members.replay(member, subjects, patterns, 0, history)
         else:
             self._members.select(target, subjects, patterns)
 
@@ -286,7 +294,7 @@ class EventService(ObjBase):
                 if type(box) is Mailbox:
                     box.acknowledge(what[0])
                 elif isinstance(box, Consumer):
-                    self._members.note_done_in_queue(box, what[0], what[1])
+                    self._members.note_done_in_queue(box, *what)
 
     def _listed(self, after: int) -> list[Member]:
         return [member for member in self._members.members.values() if member.box.number > after]

@@ -5,7 +5,7 @@ and waits where that is nothing. What was handed out and did not arrive goes out
 says what it had (`Mailbox.rewind`).
 
     batch    [rows, groups, ended]
-    rows     [sequence, subject, time, payload] of each event; of a reliable queue's deliveries and lane too
+    rows     [sequence, subject, time, payload] of each event; of a reliable queue's the rest of its `Delivery` too
     groups   [entries, boxes]: for each of these boxes, in order, the numbers of rows; -n are n lost events, None
              an unknown number of them
     ended    [box, reason] of each subscription that the server has ended
@@ -93,6 +93,7 @@ class Session:
         self.seen = time.monotonic()
         if self._caller is None or self._caller() is not caller:
             self._caller = weakref.ref(caller) if caller is not None else None
+            self._give_up_fetch()
 
     def is_there(self) -> bool:
         """Tell whether its connection is open."""
@@ -107,9 +108,10 @@ class Session:
             box.place = self._next_number
             self.boxes[box.place] = box
             self._next_number += 1
-        box.reader = self
-        box.is_listed = False
-        if box.has_more():
+        if box.reader is not self:
+            box.reader = self
+            box.is_listed = False
+        if not box.is_listed and box.has_more():
             box.is_listed = True
             self.ready(box)
         return box.place
@@ -118,7 +120,14 @@ class Session:
         """Fetch from it no more."""
         if self.boxes.get(box.place) is box:
             del self.boxes[box.place]
+        self.leave_out(box)
+
+    def leave_out(self, box: Box) -> None:
+        """Take nothing out of this box until it is added again."""
         if box.reader is self:
+            if box.is_listed:
+                # Or it would be there twice when it comes again.
+                self._ready.remove(box)
             box.reader = None
             box.is_listed = False
 
@@ -143,10 +152,8 @@ class Session:
 
         An older call that still waits returns with nothing: its answer may go to a connection that is gone.
         """
-        self._fetches += 1
+        self._give_up_fetch()
         mine = self._fetches
-        if self._waiting:
-            self._signal.set()
         until = time.monotonic() + seconds
         while True:
             now = time.monotonic()
@@ -163,6 +170,17 @@ class Session:
             finally:
                 if mine == self._fetches:
                     self._waiting = False
+
+    def is_used(self) -> bool:
+        """Tell whether there is something that it is for: a box, or a question that waits."""
+        return bool(self.boxes) or self._waiting
+
+    def _give_up_fetch(self) -> None:
+        """Have the question that waits, if there is one, come back empty-handed."""
+        self._fetches += 1
+        if self._waiting:
+            self._waiting = False
+            self._signal.set()
 
     def end(self) -> None:
         """Nobody is kept waiting any more: the server ends, or this link has gone."""
@@ -210,7 +228,7 @@ class _Rows:
 
     def __init__(self) -> None:
         self.rows: list[list[Any]] = []
-        #: Sequence, and of a reliable queue's event how often it was sent: where it stands in the rows.
+        #: Sequence, and of a reliable queue's event the rest of its delivery: the number of its row.
         self.places: dict[Any, int] = {}
         self.bytes = 0
 
@@ -221,8 +239,9 @@ class _Rows:
         if isinstance(entry, EventRecord):
             record, more, key = entry, [], entry.sequence  # type: EventRecord, list[int], Any
         else:
-            record, more = entry.record, [entry.deliveries, entry.lane]
-            key = (record.sequence, entry.deliveries)
+            # Queues number their lanes each for itself, and consumers their failures.
+            record, *more = entry
+            key = (record.sequence, *more)
         place = self.places.get(key)
         if place is None:
             place = self.places[key] = len(self.rows)

@@ -20,7 +20,13 @@ from itertools import count
 from typing import Any, Generic, TypeVar
 
 from gpyro._events.findings import MAX_PLACES, MAX_REMEMBERED, Finding, Findings
-from gpyro._events.patternindex import IndexedPattern, PatternIndex, case_key
+from gpyro._events.patternindex import (
+    CompiledPattern,
+    IndexedPattern,
+    PatternIndex,
+    case_key,
+    compile_pattern,
+)
 from gpyro.errors import EventError
 from gpyro.patterns import MAX_PATTERN_LENGTH
 
@@ -168,13 +174,14 @@ class SubjectIndex(Generic[T]):
         self._findings.drop_answers(folded)
         return True
 
-    def add_pattern(self, text: str, target: T) -> bool:
-        """Subscribe a target to a pattern; False where it is already. A new pattern takes some ms at most.
+    def add_pattern(self, pattern: str | CompiledPattern, target: T) -> bool:
+        """Subscribe a target to a pattern; False where it is already. A new text takes some ms at most.
 
         Raises:
             PatternError: it is no pattern, or could take too long.
             EventError: there are too many.
         """
+        text = pattern.text if isinstance(pattern, CompiledPattern) else pattern
         # Anything but a text is refused by what compiles it.
         filed = self._patterns.get(text) if isinstance(text, str) else None
         holder = self._holders.get(target)
@@ -184,12 +191,22 @@ class SubjectIndex(Generic[T]):
         if filed is None:
             if self.pattern_count >= MAX_PATTERNS:
                 raise EventError(f"there are {self.pattern_count} different patterns, the limit is {MAX_PATTERNS}")
-            filed = self._patterns.add(text)
+            compiled = pattern if isinstance(pattern, CompiledPattern) else compile_pattern(text)
+            filed = self._patterns.add(compiled)
         holder = self._hold(target)
         holder.patterns[text] = filed
         filed.targets[holder.number] = target
         self._findings.drop_answers(filed)
         return True
+
+    def make_pattern(self, text: str) -> CompiledPattern:
+        """Return the pattern of a text, for `add_pattern`; one that somebody subscribed to is there already.
+
+        Raises:
+            PatternError: it is no pattern, or could take too long.
+        """
+        filed = self._patterns.get(text) if isinstance(text, str) else None
+        return compile_pattern(text) if filed is None else CompiledPattern(filed.pattern, filed.key)
 
     def remove(self, text: str, target: T) -> bool:
         """End one subscription: that to the exact subject, in any spelling; else that to the pattern of this text.
@@ -294,6 +311,16 @@ class SubjectIndex(Generic[T]):
         if finding.targets is not None:
             return finding.targets
         return self._findings.make_answer(finding, self._exact.get(finding.folded, {}))
+
+    def has_to_ask(self, subject: str) -> bool:
+        """Tell whether patterns have to be asked about a subject before it is known who subscribed to it.
+
+        Raises:
+            EventError: the subject is not right.
+        """
+        finding = self._findings.get(subject)
+        asked = 0 if finding is None else finding.asked
+        return asked < self._patterns.newest and self._patterns.has_later(_check(subject), asked)
 
     def search(self, subject: str) -> Iterator[None]:
         """Ask the patterns that may match a subject and have not been asked yet.

@@ -45,6 +45,8 @@ class Subscription:
         self._subjects: dict[str, str] = {}
         self._patterns: dict[str, None] = {}
         self._log = ""
+        #: The program and its link may want to make or change the box at the same time.
+        self._box_changes = hub.Turns()
         self._link: Link | None = None
         self._state: hub.HubState | None = None
         self._signal = hub.Signal()
@@ -67,33 +69,36 @@ class Subscription:
         names, texts = subjects_of(subjects), subjects_of(patterns, "pattern")
         if not names and not texts:
             return
-        if self.token is None:
-            self._open(self.es, names, texts, None)
-        else:
-            try:
-                self.es.select(self.token, names, texts, self._history)
-            except EventError:
-                if not self._is_forgotten():
-                    raise
-                self.reopen(self.es)
-                self.es.select(self.token, names, texts, self._history)
-        self._subjects.update({fold(name): name for name in names})
-        self._patterns.update(dict.fromkeys(texts))
+        with self._box_changes:
+            if self.token is None and not self._subjects and not self._patterns:
+                self._open(self.es, names, texts, None, self._history)
+            else:
+                self._ask("select", names, texts, self._history)
+            self._subjects.update({fold(name): name for name in names})
+            self._patterns.update(dict.fromkeys(texts))
 
     def deselect(self, subjects: Any) -> None:
         """Unsubscribe from these, each the exact subject if there is one, else the pattern."""
         names = subjects_of(subjects)
-        if not names or self.token is None:
-            return
+        with self._box_changes:
+            if not names or not (self._subjects or self._patterns):
+                return
+            self._ask("deselect", names)
+            for name in names:
+                if self._subjects.pop(fold(name), None) is None:
+                    self._patterns.pop(name, None)
+
+    def _ask(self, method: str, *args: Any) -> None:
+        """Have the server do something with the box, which is made again where it is not there (any more)."""
+        if self.token is None:
+            self._reopen(self.es)
         try:
-            self.es.deselect(self.token, names)
+            getattr(self.es, method)(self.token, *args)
         except EventError:
             if not self._is_forgotten():
                 raise
-            self.token = None  # What is subscribed to when the box is made again is remembered here.
-        for name in names:
-            if self._subjects.pop(fold(name), None) is None:
-                self._patterns.pop(name, None)
+            self._reopen(self.es)
+            getattr(self.es, method)(self.token, *args)
 
     def _is_forgotten(self) -> bool:
         """Tell whether the server has no such box any more."""
@@ -104,25 +109,45 @@ class Subscription:
         return False
 
     def reopen(self, es: Any) -> None:
-        """Have the server make a box again, with what came since the last event, as far as it still has that."""
-        since = [self._log, self.inbox.last] if self._log else None
-        self._open(es, list(self._subjects.values()), list(self._patterns), since)
+        """Have the server make a box again if there is none, with what came since the last event, as far as it
+        still has that."""
+        with self._box_changes:
+            if self.token is None:
+                self._reopen(es)
 
-    def _open(self, es: Any, subjects: list[str], patterns: list[str], since: list[Any] | None) -> None:
-        history = 0 if since else self._history
+    def _reopen(self, es: Any) -> None:
+        since: list[Any] | None = [self._log, self.inbox.last]
+        history = 0
+        if not self._log:
+            since, history = None, self._history
+        elif self._history and not self.inbox.has_taken:
+            # What it had asked for has never come, nor what came since; no log has this name, so that is told.
+            since, history = ["", 0], self._history
+        self._open(es, list(self._subjects.values()), list(self._patterns), since, history)
+
+    def _open(
+        self, es: Any, subjects: list[str], patterns: list[str], since: list[Any] | None, history: int
+    ) -> None:
         token, log, newest = es.open_box(self._options, subjects, patterns, history, since)
-        last = self.inbox.last if since and since[0] == log else newest
+        is_same_log = log == self._log
+        last = self.inbox.last if since and is_same_log else newest
         self.token, self._log = token, log
-        self.inbox.change_box(last)
+        self.inbox.change_box(last, is_same_log)
+        link = self._link
+        if link is not None:
+            link.renew(self)
 
     def close(self) -> None:
-        """Tell the server that the box is not needed any more."""
-        token, self.token = self.token, None
-        if token is not None:
-            try:
-                self.es.close_box(token)
-            except EventError:
-                pass  # It is gone already.
+        """Tell the server that the box is not needed any more, and forget what it was subscribed to."""
+        with self._box_changes:
+            token, self.token = self.token, None
+            self._subjects.clear()
+            self._patterns.clear()
+            if token is not None:
+                try:
+                    self.es.close_box(token)
+                except EventError:
+                    pass  # It is gone already.
 
     # -- listening -------------------------------------------------------------------------------------------
 

@@ -71,13 +71,20 @@ class Tenant(Protocol):
         ...
 
 
+#: Nobody waits for longer in one piece: over a year.
+LONGEST_SECONDS = 5e7
+
+
 class Timer:
     """A call at a later time that can be taken back."""
 
     __slots__ = ("_watcher",)
 
     def __init__(self, loop: Any, seconds: float, function: Callable[..., object], *args: object) -> None:
-        self._watcher = loop.timer(max(seconds, 0.0))
+        # One of nan seconds would put all timers of the loop out of order.
+        if seconds != seconds:
+            raise ValueError(f"a timer of {seconds} seconds; a time is a number")
+        self._watcher = loop.timer(min(max(seconds, 0.0), LONGEST_SECONDS))
         self._watcher.start(function, *args, update=True)
 
     def cancel(self) -> None:

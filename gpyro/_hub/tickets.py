@@ -5,10 +5,13 @@
 
     ticket.wait(seconds)        in a greenlet of any hub, or in a thread without one
     ticket.end()                from any thread; wakes each hub once, however many wait there
+
+    with turns:                 one at a time, in the order in which they came; greenlets of any hub
 """
 
 from __future__ import annotations
 
+from collections import deque
 from typing import Any
 
 from gevent.hub import Waiter
@@ -16,7 +19,11 @@ from gevent.hub import Waiter
 from gpyro._hub.state import HubState, Timer, current_state, run_in_hub_of
 from gpyro._hub.threads import NativeLock, native_event
 
-__all__ = ["Bell", "Ticket"]
+__all__ = ["Bell", "Ticket", "Turns"]
+
+
+#: How long a turn is waited for in one piece.
+LOOK_SECONDS = 3600.0
 
 
 class Bell:
@@ -79,6 +86,48 @@ class Ticket:
             by_hub.setdefault(state, []).append(waiter)
         for state, waiters in by_hub.items():
             run_in_hub_of(state, _Wake(waiters))
+
+
+class Turns:
+    """Lets one in at a time, in the order in which they came; who is in may wait, and may not come again."""
+
+    def __init__(self) -> None:
+        self._lock = NativeLock()
+        self._waiting: deque[Ticket] = deque()
+        self._is_taken = False
+
+    def __repr__(self) -> str:
+        return f"<Turns {'taken' if self._is_taken else 'free'}, {len(self._waiting)} wait>"
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if not self._is_taken:
+                self._is_taken = True
+                return
+            ticket = Ticket()
+            self._waiting.append(ticket)
+        try:
+            while not ticket.wait(LOOK_SECONDS):
+                pass
+        except BaseException:
+            with self._lock:
+                is_in = ticket not in self._waiting
+                if not is_in:
+                    self._waiting.remove(ticket)
+            if is_in:
+                # It was this one's turn already.
+                self._pass_on()
+            raise
+
+    def __exit__(self, *exc_info: object) -> None:
+        self._pass_on()
+
+    def _pass_on(self) -> None:
+        with self._lock:
+            following = self._waiting.popleft() if self._waiting else None
+            self._is_taken = following is not None
+        if following is not None:
+            following.end()
 
 
 class _Wake:

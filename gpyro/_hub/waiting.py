@@ -7,16 +7,25 @@ asked of `current_state`: one that we make ends with its thread, one that gevent
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import select
+import time
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import gevent
+from gevent import monkey
 from gevent._hub_local import get_hub_if_exists
 from gevent.hub import Waiter
 
 from gpyro._hub.state import Timer, current_state
 
-__all__ = ["Signal", "is_hub_greenlet", "run_pending", "sleep", "wait_for"]
+_poll: Callable[[], select.poll] = monkey.get_original("select", "poll")
+
+__all__ = ["Pacer", "Signal", "is_hub_greenlet", "pause", "run_pending", "sleep", "wait_for"]
+
+
+#: How long one that has much to do keeps others waiting: less than a person or a heartbeat would notice.
+TURN_SECONDS = 0.005
 
 
 class Signal:
@@ -69,7 +78,19 @@ def wait_for(signal: Signal, others: Sequence[Any], timeout_seconds: float | Non
         for watcher in watchers:
             watcher.stop()
             watcher.close()
-    return ready
+    # A wait that was over before the loop looked at them has seen none.
+    return ready or _readable(others)
+
+
+def _readable(others: Sequence[Any]) -> list[Any]:
+    """Return those that are readable now, without waiting."""
+    by_descriptor = {other if isinstance(other, int) else other.fileno(): other for other in others}
+    if not by_descriptor:
+        return []
+    poll = _poll()
+    for descriptor in by_descriptor:
+        poll.register(descriptor, select.POLLIN)
+    return [by_descriptor[descriptor] for descriptor, found in poll.poll(0) if not found & select.POLLNVAL]
 
 
 def _note_ready(other: Any, ready: list[Any], watcher: Any, waiter: Any) -> None:
@@ -92,6 +113,35 @@ def run_pending(turns: int = 2) -> None:
             waiter.get()
         finally:
             timer.cancel()
+
+
+def pause() -> None:
+    """Let all others run that can, those that wait for a descriptor or a time too; for long work, some ms each."""
+    run_pending(1)
+
+
+class Pacer:
+    """For long work: lets others run now and then, and counts the seconds that were our own.
+
+    Args:
+        turn_seconds: how long nobody else runs.
+    """
+
+    def __init__(self, turn_seconds: float = TURN_SECONDS) -> None:
+        self.seconds = 0.0
+        self._turn_seconds = turn_seconds
+        self._began = time.monotonic()
+
+    def __repr__(self) -> str:
+        return f"<Pacer, {self.seconds:.3f} s of work>"
+
+    def give(self) -> None:
+        """Let others run, if this turn has been long enough."""
+        length = time.monotonic() - self._began
+        if length > self._turn_seconds:
+            self.seconds += length
+            pause()
+            self._began = time.monotonic()
 
 
 def sleep(seconds: float) -> None:

@@ -116,7 +116,8 @@ class NameServerProxy(Proxy):
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Without a connection: who unpickles it has not asked for one.
-        return type(self), (str(self.__dict__["_route"].home.uri), None, 1)
+        home: Core = self.__dict__["_route"].home
+        return type(self), (str(home.uri), None, 1), (home.timeout, home.oneway)
 
     # -- objects
 

@@ -6,7 +6,6 @@ pattern is one of full names and begins with fixed text, only that stretch is go
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
@@ -69,13 +68,13 @@ def search(
     found: list[Details] = []
     size = examined = 0
     last = ""
-    turns = _Turns()
+    pacer = hub.Pacer(TURN_SECONDS)
     for record in () if prefix is None else _walk(storage, prefix, query.after):
-        turns.give()
+        pacer.give()
         if not may_see(record.name):
             continue
         is_enough = len(found) >= query.limit or size > MAX_ANSWER_BYTES
-        if is_enough or (examined and (examined >= MAX_EXAMINED or turns.seconds > MAX_SECONDS)):
+        if is_enough or (examined and (examined >= MAX_EXAMINED or pacer.seconds > MAX_SECONDS)):
             return {"found": found, "after": last}
         examined += 1
         last = record.name
@@ -83,22 +82,6 @@ def search(
             found.append(details_of(record, is_stale))
             size += NAME_BYTES * (1 + len(record.members)) + len(record.meta or b"")
     return {"found": found, "after": None}
-
-
-class _Turns:
-    """Gives others their turn now and then, and counts the seconds that were our own."""
-
-    def __init__(self) -> None:
-        self.seconds = 0.0
-        self._began = time.monotonic()
-
-    def give(self) -> None:
-        """Let others run, if this turn has been long enough."""
-        length = time.monotonic() - self._began
-        if length > TURN_SECONDS:
-            self.seconds += length
-            hub.sleep(0)
-            self._began = time.monotonic()
 
 
 def check_query(query: Query) -> None:

@@ -81,7 +81,7 @@ def _pages(ask: Any, term: str, count: int) -> Iterator[Any]:
 def _in_pieces(items: Sequence[T]) -> Iterator[Sequence[T]]:
     for start in range(0, len(items), RECORDS_AT_ONCE):
         yield items[start : start + RECORDS_AT_ONCE]
-        hub.sleep(0)
+        hub.pause()
 
 
 def _merge(

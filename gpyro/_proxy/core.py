@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+import random
 import time
 import weakref
 from collections.abc import Callable
@@ -39,6 +40,12 @@ __all__ = ["CallerEnd", "Core", "run_callbacks"]
 MAX_WAIT_SECONDS = 3600.0
 #: Times that one call is sent again because it provably never started, before its error is raised.
 MAX_RESENDS = 2
+#: What an address by location becomes once the object's id is known.
+LOCATIONS = {"PYROLOC": "PYRO", "PYROLOCSSL": "PYROSSL"}
+#: Times that a call of an idempotent method is made again, and seconds before that: anything up to so many, and to
+#: four times as many the next time, so that those whom a server has left come back one by one.
+MAX_REPEATS = 2
+REPEAT_SECONDS = 0.5
 #: Times that a connection is begun anew because the proxy was released while it was being opened.
 MAX_RELEASES = 100
 
@@ -46,9 +53,12 @@ MAX_RELEASES = 100
 class CallerEnd:
     """The handler of connections that proxies open: it serves objects that were passed, and nothing else."""
 
-    def __init__(self, settings: Settings | None, pickle: Any = None) -> None:
+    def __init__(
+        self, settings: Settings | None, pickle: Any = None, by_value: tuple[str, ...] | None = None
+    ) -> None:
         self.settings = settings or process_config
         self.pickle = pickle
+        self.by_value = self.settings.by_value if by_value is None else by_value
         self.tuning = Tuning.of(self.settings)
         self.methods: dict[bytes, Method] = {}
         self.offload_all = False
@@ -113,9 +123,9 @@ class Core:
     """What the proxies and methods of one address share: its connections and how calls are made."""
 
     __slots__ = (
-        "_connections", "_end", "_epoch", "_lock", "_openings", "_resolved_at", "_settings", "bound", "calls",
-        "identification", "object_id", "oneway", "pickle_rules", "resolved", "targets", "timeout", "tls", "uri",
-        "validator",
+        "_connections", "_end", "_epoch", "_lock", "_openings", "_resolved_at", "_settings", "bound", "by_value",
+        "calls", "identification", "object_id", "oneway", "pickle_rules", "resolved", "targets", "timeout",
+        "tls", "uri", "validator",
     )  # fmt: skip
 
     def __init__(self, uri: PyroURI | None, settings: Settings | None, bound: Connection | None = None) -> None:
@@ -129,6 +139,8 @@ class Core:
         self.tls: TLSConfig | None = None
         #: What the server's pickles may name, where this proxy speaks pickle.
         self.pickle_rules: Any = None
+        #: Modules whose classes travel by value without being registered; None is the setting.
+        self.by_value: tuple[str, ...] | None = None
         #: The PYRO address behind a PYRONAME or PYROLOC one, once asked for.
         self.resolved: PyroURI | None = None
         self._resolved_at = 0.0
@@ -146,12 +158,10 @@ class Core:
 
     def call(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any], access: int = 0) -> Any:
         """Call a method, or read (1) or write (2) an attribute."""
-        until: float | None = None
+        until = None if self.timeout is None else time.monotonic() + self.timeout
         for attempt in range(MAX_RESENDS + 1):
             calls = self.calls
             if calls is None or calls.hub is not hub.get_hub_if_exists() or calls.is_stale():
-                if self.timeout is not None and until is None:
-                    until = time.monotonic() + self.timeout
                 calls = self.connect(until)
             target = self.targets.get(name) if not access else None
             if target is None:
@@ -159,17 +169,47 @@ class Core:
             try:
                 if self.oneway and not access and name in self.oneway:
                     return calls.call_oneway(target, args, kwargs)
-                return calls.call(target, args, kwargs, self.timeout if until is None else _left(until))
+                return calls.call(target, args, kwargs, None if until is None else _left(until))
             except NotStarted as exc:
                 self._forget(calls)
                 if self.bound is not None:
                     self._check_bound(hub.current_state())
                 if self.bound is not None or attempt == MAX_RESENDS:
                     raise ConnectionClosedError(str(exc), maybe_executed=False) from None
+            except ConnectionClosedError as exc:
+                lost = calls.is_lost() and not isinstance(exc, TimeoutError)
+                if not lost or self.bound is not None or target not in calls.idempotent:
+                    raise
+                self._forget(calls)
+                return self._call_again(name, args, kwargs, until, exc)
             except UnknownObjectError:
                 self.unresolve()
                 raise
         raise AssertionError("the loop returns or raises")
+
+    def _call_again(
+        self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any], until: float | None, cause: ProtocolError
+    ) -> Any:
+        """Make a call of an idempotent method anew, whose connection was lost before its answer came."""
+        first, seconds = str(cause), REPEAT_SECONDS
+        for _ in range(MAX_REPEATS):
+            limit = self._limit(until)
+            hub.sleep(min(random.uniform(0, seconds), math.inf if limit is None else _left(limit)))
+            seconds *= 4
+            try:
+                calls = self.connect(until)
+                return calls.call(self._target(name, 0), args, kwargs, None if until is None else _left(until))
+            except ProtocolError as exc:
+                # What was refused or took too long will again.
+                if type(exc) not in (ProtocolError, ConnectionClosedError, NotStarted):
+                    raise
+                cause = exc
+                if self.calls is not None:
+                    self._forget(self.calls)
+        raise ConnectionClosedError(
+            f"{first}; the method is idempotent and was called {MAX_REPEATS} more times, the last time: {cause}",
+            maybe_executed=True,
+        ) from cause
 
     def _target(self, name: str, access: int) -> bytes:
         target = build_target(self.object_id, name, 0 if self.bound is None else 1, access)
@@ -178,6 +218,16 @@ class Core:
         return target
 
     # -- connections -----------------------------------------------------------------------------------------
+
+    def address(self) -> PyroURI | None:
+        """Return the address, resolved as far as it is known; None for an object of a connection.
+
+        That of a PYROLOC names the object's id once a call has found it out, as in Pyro.
+        """
+        uri, object_id = self.resolved or self.uri, self.object_id
+        if uri is None or not object_id or uri.protocol not in LOCATIONS:
+            return uri
+        return PyroURI(uri.address, object_id, uri.port, LOCATIONS[uri.protocol])
 
     def is_connected(self) -> bool:
         """Tell whether there is a connection that calls may go over, of any thread."""
@@ -260,7 +310,7 @@ class Core:
 
     def _open(self, state: hub.HubState, until: float | None) -> Connection:
         if self._end is None:
-            self._end = CallerEnd(self._settings, self.pickle_rules)
+            self._end = CallerEnd(self._settings, self.pickle_rules, self.by_value)
         remembered = self.resolved
         uri = self._resolve()
         try:
@@ -276,7 +326,7 @@ class Core:
                 # The object may have moved since its name was looked up; nothing has been sent yet.
                 return self._open(state, until)
             raise
-        if uri.protocol in ("PYROLOC", "PYROLOCSSL"):
+        if uri.protocol in LOCATIONS:
             self._resolve_location(uri, connection, until)
         return connection
 
@@ -306,13 +356,19 @@ class Core:
 
     def _connect_seconds(self, until: float | None) -> float | None:
         """Return how long connecting may take; None is the setting."""
-        scope = current_scope()
-        limits = [limit for limit in (until, None if scope is None else scope.deadline) if limit is not None]
-        if not limits:
+        limit = self._limit(until)
+        if limit is None:
             return None
-        seconds = _left(min(limits))
+        seconds = _left(limit)
         assert self._end is not None
         return seconds if until is not None else min(seconds, self._end.tuning.connect_timeout_seconds)
+
+    @staticmethod
+    def _limit(until: float | None) -> float | None:
+        """Return the nearer of a limit and the deadline that holds here, on the monotonic clock."""
+        scope = current_scope()
+        limits = [limit for limit in (until, None if scope is None else scope.deadline) if limit is not None]
+        return min(limits, default=None)
 
     def _resolve(self) -> PyroURI:
         """Return an address that can be connected to."""
@@ -326,7 +382,7 @@ class Core:
                 raise URIError(f"{self.uri} stands for {uri}, which is a name again")
             self.resolved = uri
             self._resolved_at = time.monotonic()
-        if not self.object_id and uri.protocol not in ("PYROLOC", "PYROLOCSSL"):
+        if not self.object_id and uri.protocol not in LOCATIONS:
             self.object_id = uri.objectID
         return uri
 
@@ -351,7 +407,7 @@ class Core:
 
     def unresolve(self) -> None:
         """What was found out about a name may not hold any more; it is asked again next time."""
-        if self.uri is not None and self.uri.protocol in ("PYRONAME", "PYROLOC", "PYROLOCSSL"):
+        if self.uri is not None and self.uri.protocol in ("PYRONAME", *LOCATIONS):
             self.resolved = None
             self.object_id = ""
             self.targets.clear()
@@ -373,7 +429,7 @@ class Core:
         """Give a copy of the proxy what this one was told."""
         twin.timeout, twin.oneway = self.timeout, self.oneway
         twin.identification, twin.validator = self.identification, self.validator
-        twin.tls, twin.pickle_rules = self.tls, self.pickle_rules
+        twin.tls, twin.pickle_rules, twin.by_value = self.tls, self.pickle_rules, self.by_value
 
     def release(self) -> None:
         """Close the connections; what is queued is sent first. The next call connects again."""
@@ -401,11 +457,15 @@ def _left(until: float) -> float:
         raise TimeoutError("the time was over before the call was sent", maybe_executed=False)
     return left
 
-def run_callbacks(timeout: float | None = None) -> None:
+def run_callbacks(timeout: float | None = None) -> bool:
     """Serve callbacks in a program whose hub does not run by itself.
 
-    Returns once at least one has been served since it last returned, or after `timeout` seconds; None waits
-    without limit, 0 serves what is there.
+    Args:
+        timeout: seconds to wait for one; None waits without limit, 0 serves what is there.
+
+    Returns:
+        True once at least one has been served since it last returned, those during calls included; False when
+        the time is over.
     """
     activity = _activity_of(hub.current_state())
     seen = activity.seen
@@ -416,6 +476,7 @@ def run_callbacks(timeout: float | None = None) -> None:
         # With a limit, as the loop would find nothing to wait for otherwise: connections do not count.
         hub.wait_for(activity.signal, (), min(left, MAX_WAIT_SECONDS))
     activity.seen = activity.served
+    return activity.seen != seen
 
 
 def _activity_of(state: hub.HubState) -> _Activity:

@@ -17,9 +17,6 @@ __all__ = ["install"]
 
 OLD, NEW = "Pyro", "gpyro.pyro3"
 
-#: What the setting `by_value` calls the main script and the modules in its directory.
-PROGRAM = "<program>"
-
 WAY_OUT = (
     "call gpyro.pyro3.install() in the first line of the program, before its other imports, or run it with "
     "`python -m gpyro.pyro3 program.py`; install(patch=False) does without"
@@ -80,10 +77,10 @@ def _patch() -> None:
 
 def _set_up(by_value: bool) -> None:
     from gpyro._pyro3.settings import read_pyro_conf  # now that the process is patched
-    from gpyro.configuration import ITEMS, config
+    from gpyro.configuration import PROGRAM, config
 
     read_pyro_conf()
-    if by_value and "by_value" in ITEMS and config.origin("by_value") == "default":
+    if by_value and config.origin("by_value") == "default":
         config.by_value = (PROGRAM,)
 
 

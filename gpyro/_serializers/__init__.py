@@ -12,6 +12,11 @@ Read them in this order, each imports only from those before it:
     encoder     objects to bytes: the fast pass and the walk
     decoder     bytes to objects: the fast pass and the careful one
 
+Only where a daemon or proxy lists modules in `by_value`:
+
+    program     which modules are the program's own
+    byvalue     which plain classes travel without being registered, and how
+
 Only where pickling was asked for:
 
     pickle_rules     which names a pickled message may use

@@ -45,10 +45,7 @@ def _decode_object(payload: bytes, level: Unpacker) -> Any:
         raise broken("object", parts)
     entry = BY_NAME.get(parts[0])
     if entry is None:
-        raise NoModuleError(
-            f"a {describe(parts[0], 200)} arrived, and no class is registered under that name here; "
-            "gpyro.register(cls) on both sides"
-        )
+        entry = level.stranger(parts[0])
     if entry.own_code:
         level.defer()
     try:
@@ -87,6 +84,12 @@ class _FastLevel:
         raise Deferred
 
     def reference(self, kind: int, data: bytes) -> object:
+        raise Deferred
+
+    def stranger(self, name: Any) -> Any:
+        raise Deferred
+
+    def strange_exception(self, name: str) -> type[Exception] | None:
         raise Deferred
 
     def defer(self) -> None:
@@ -130,6 +133,7 @@ class Reading:
 
     __slots__ = (
         "_bounds",
+        "_by_value",
         "_compared",
         "_copied",
         "_counted",
@@ -142,12 +146,19 @@ class Reading:
         "_nesting",
         "_open",
         "_parts",
+        "_rebuilt",
         "_references",
+        "_strangers",
         "limits",
     )
 
-    def __init__(self, limits: CodecLimits, parts: Buffers, references: References | None) -> None:
+    def __init__(
+        self, limits: CodecLimits, parts: Buffers, references: References | None, by_value: Any = None
+    ) -> None:
         self.limits = limits
+        self._by_value = by_value
+        self._strangers: dict[str, Any] = {}  # entries of classes that are not registered, by name
+        self._rebuilt: set[type] = set()  # those classes
         self._parts: list[Any] = list(parts)
         self._references = references
         self._error: BaseException | None = None
@@ -197,6 +208,8 @@ class Reading:
 
     def check_keys(self, keys: Any) -> None:
         """Count the comparisons that putting these keys into one container will take."""
+        if self._rebuilt:
+            self._by_value.refuse_in_keys(keys, self._rebuilt)
         self._compared += max(0, comparisons(keys) - len(keys))
         if self._compared > self.limits.max_colliding_keys**2 // 2:
             raise RemoteProtocolError(
@@ -219,6 +232,26 @@ class Reading:
         if self._references is None:
             raise RemoteProtocolError("a reference to an object arrived where none can be resolved")
         return self._references.decode_reference(kind, data)
+
+    def stranger(self, name: Any) -> Any:
+        """Return the entry of a class that travels by value without being registered."""
+        if self._by_value is None:
+            raise NoModuleError(
+                f"a {describe(name, 200)} arrived, and no class is registered under that name here; "
+                "gpyro.register(cls) on both sides"
+            )
+        entry = self._strangers.get(name)
+        if entry is None:
+            entry = self._strangers[name] = self._by_value.entry_to_take(name)
+            self._rebuilt.add(entry.cls)
+        return entry
+
+    def strange_exception(self, name: str) -> type[Exception] | None:
+        """Return the class of an exception that arrives as itself without being registered, or None."""
+        cls: type[Exception] | None = None if self._by_value is None else self._by_value.exception(name)
+        if cls is not None:
+            self._rebuilt.add(cls)
+        return cls
 
     def defer(self) -> None:
         """Nothing: this is the pass that is deferred to."""

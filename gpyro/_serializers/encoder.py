@@ -141,9 +141,11 @@ class Walk:
     """
 
     __slots__ = (
+        "_by_value",
         "_counts_all",
         "_depth",
         "_open",
+        "_strangers",
         "_unseen",
         "compared",
         "exceptions",
@@ -153,8 +155,16 @@ class Walk:
         "references",
     )
 
-    def __init__(self, limits: CodecLimits, references: References | None, counts_all: bool = False) -> None:
+    def __init__(
+        self,
+        limits: CodecLimits,
+        references: References | None,
+        counts_all: bool = False,
+        by_value: Any = None,
+    ) -> None:
         self.limits = limits
+        self._by_value = by_value
+        self._strangers: dict[type, Entry] = {}  # entries of classes that are not registered
         self._counts_all = counts_all
         self.references = references
         self.parts: list[Part] = []
@@ -176,6 +186,10 @@ class Walk:
             return self._packb(self._elements(value, style))
         finally:
             self._depth -= 1
+
+    def sends_whole(self, kind: type) -> bool:
+        """Say whether all attributes of an exception travel, not only the public ones."""
+        return self._by_value is not None and self._by_value.sends_exception(kind)
 
     def deeper(self, make: Callable[[], Any]) -> Any:
         """Call `make` one level deeper."""
@@ -240,10 +254,11 @@ class Walk:
     def _elements(self, value: Any, style: int) -> Any:
         if type(value) is not list:
             return self.walk(value)
-        if style == Style.MEMBERS:
-            self._compare(value)
-        elif style == Style.PAIRS:
-            self._compare(value[::2])
+        if style == Style.MEMBERS or style == Style.PAIRS:
+            keys = value if style == Style.MEMBERS else value[::2]
+            self._compare(keys)
+            if self._by_value is not None:
+                self._by_value.refuse_in_keys_to_send(keys)
         return self._list(value, style)
 
     def _list(self, value: list[Any], style: int) -> list[Any]:
@@ -290,6 +305,8 @@ class Walk:
             return buffers.encode_array(value, self, self.parts)
         if getattr(kind, "_gpyro_by_reference_", False) is True:
             return self._reference(value)
+        if self._by_value is not None and kind.__module__ != "builtins" and not isinstance(value, type):
+            return self._object(value, self._stranger(kind))
         raise Refused(_why_not(value, kind))
 
     def _object(self, value: Any, entry: Entry) -> Ext:
@@ -300,6 +317,12 @@ class Walk:
         except Exception as exc:
             raise Refused(f"taking apart a {entry.name} failed: {describe(exc, 200)}") from exc
         return Ext(Extension.OBJECT, self.pack([entry.name, state], Style.INNER))
+
+    def _stranger(self, kind: type) -> Entry:
+        entry = self._strangers.get(kind)
+        if entry is None:
+            entry = self._strangers[kind] = self._by_value.entry_to_send(kind)
+        return entry
 
     def _reference(self, value: Any) -> Ext:
         known = None if self.references is None else self.references.encode_reference(value)

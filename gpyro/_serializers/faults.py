@@ -21,16 +21,14 @@ import ormsgpack
 
 from .. import errors
 from ..errors import NoModuleError, RemoteError, SerializationError
+from ..util import bounded_lines, is_remote_note, remote_note
 from .limits import Extension, Refused, Unpacker, describe
 from .registry import BY_CLASS, EXCEPTION_NAMES, EXCEPTIONS, builtin_base
 from .standard import broken, decodes
 
-__all__ = ["NOTE_PREFIX", "encode_exception"]
+__all__ = ["encode_exception"]
 
 Ext = ormsgpack.Ext
-
-#: The note that shows the remote traceback; it is made anew at each hop and never travels.
-NOTE_PREFIX = "Remote traceback:\n"
 
 _CHAIN_DEPTH = 8  # of __cause__, __context__ and groups inside groups
 _MAX_EXCEPTIONS = 1000  # in one chain or group; more are left out
@@ -70,6 +68,8 @@ class FaultPacker(Protocol):
     def attempt(self, value: Any) -> bytes | None: ...
 
     def deeper(self, make: Callable[[], Any]) -> Any: ...
+
+    def sends_whole(self, kind: type) -> bool: ...
 
 
 def _enter_known() -> None:
@@ -184,29 +184,33 @@ def _attributes_of(exc: BaseException, packer: FaultPacker) -> dict[str, bytes]:
     for cls, names in _C_ATTRIBUTES:
         if isinstance(exc, cls):
             found.update({name: getattr(exc, name) for name in names if getattr(exc, name, None) is not None})
+    whole = packer.sends_whole(type(exc))
     packed = {
         name: packer.attempt(value)
         for name, value in found.items()
-        if type(name) is str and name.isidentifier() and not name.startswith("_") and name not in _OWN_ATTRIBUTES
+        if type(name) is str and name.isidentifier() and name not in _OWN_ATTRIBUTES
+        if not name.startswith("_") or (whole and not name.startswith("__"))
     }
     return {name: blob for name, blob in packed.items() if blob is not None}
 
 
-_OWN_ATTRIBUTES = frozenset(("args", "remote_stacktrace", "remote_type", "exceptions", "message"))
+_OWN_ATTRIBUTES = frozenset(("args", "remote_stacktrace", "remote_type", "exceptions"))
 
 
 def _stack_of(exc: BaseException, stack: list[str] | None) -> list[str] | None:
     if stack is None:
         return None
     further = getattr(exc, "remote_stacktrace", None)
-    return _lines([*stack, *(further if isinstance(further, list) else ())]) or None
+    # Each hop adds its own, so that not one but all of them together are bounded.
+    return bounded_lines(_lines([*stack, *(further if isinstance(further, list) else ())])) or None
 
 
 def _notes_of(exc: BaseException) -> list[str] | None:
     notes = getattr(exc, "__notes__", None)
     if not isinstance(notes, list):
         return None
-    return _lines(note for note in notes if not str(note).startswith(NOTE_PREFIX)) or None
+    # That of the remote traceback is made anew at each hop.
+    return _lines(note for note in notes if not is_remote_note(note)) or None
 
 
 # Receiving
@@ -228,7 +232,7 @@ def _decode_exception(payload: bytes, level: Unpacker) -> BaseException:
     # Into __dict__: a class of the user's may have a __setattr__ of its own.
     if parts.stack:
         exc.__dict__["remote_stacktrace"] = parts.stack
-        notes.append(NOTE_PREFIX + "".join(_ended(line) for line in parts.stack).rstrip("\n"))
+        notes.append(remote_note(map(_ended, parts.stack)))
     if notes:
         exc.__dict__["__notes__"] = notes
     return exc
@@ -267,12 +271,14 @@ def _build(parts: _Parts, level: Unpacker) -> BaseException:
     args = [_read(blob, level) for blob in parts.args]
     attributes = {name: _read(blob, level) for name, blob in parts.attributes.items()}
     cls = EXCEPTIONS.get(parts.name)
+    strange = None if cls is not None else level.strange_exception(parts.name)
     if parts.name == "builtins.BaseExceptionGroup":
         cls = EXCEPTIONS.get("builtins.ExceptionGroup")  # its members are Exceptions by now
-    exc = None if cls is None else _make_known(cls, args, parts.members)
+    known = cls or strange
+    exc = None if known is None else _make_known(known, args, parts.members)
     if exc is None:
         exc = _make_remote(parts, args)
-    _put_attributes(exc, attributes)
+    _put_attributes(exc, attributes, type(exc) is strange)
     return exc
 
 
@@ -334,10 +340,11 @@ _UnnamedError.__name__ = _UnnamedError.__qualname__ = "RemoteError"
 _UnnamedError.__module__ = RemoteError.__module__
 
 
-def _put_attributes(exc: BaseException, attributes: dict[str, Any]) -> None:
+def _put_attributes(exc: BaseException, attributes: dict[str, Any], whole: bool) -> None:
     in_c = {name: cls for cls, names in _C_ATTRIBUTES if isinstance(exc, cls) for name in names}
     for name, value in attributes.items():
-        if name in _OWN_ATTRIBUTES or name.startswith("_") or callable(getattr(type(exc), name, None)):
+        is_plain = name.isidentifier() and not name.startswith("__" if whole else "_")
+        if name in _OWN_ATTRIBUTES or not is_plain or callable(getattr(type(exc), name, None)):
             continue
         if name in in_c:
             getattr(in_c[name], name).__set__(exc, value)

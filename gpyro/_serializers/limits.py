@@ -160,6 +160,12 @@ class Unpacker(Protocol):
     def reference(self, kind: int, data: bytes) -> object:
         """Return the object for a reference."""
 
+    def stranger(self, name: Any) -> Any:
+        """Return an Entry for a class that is not registered, where its objects travel all the same."""
+
+    def strange_exception(self, name: str) -> type[Exception] | None:
+        """Return the class of an exception that arrives as itself without being registered, or None."""
+
     def defer(self) -> None:
         """Raise Deferred in the fast pass: what follows runs a user's code, or needs the state of one message."""
 

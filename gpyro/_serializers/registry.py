@@ -20,12 +20,14 @@ from ..errors import SerializationError
 from .limits import describe
 
 __all__ = [
+    "BASE_VALUES",
     "BY_CLASS",
     "BY_NAME",
     "EXCEPTIONS",
     "EXCEPTION_NAMES",
     "Entry",
     "builtin_base",
+    "filled",
     "is_registered",
     "misfit",
     "register",
@@ -40,7 +42,7 @@ Default = Callable[[Any], Any]
 _HEAP_TYPE = 1 << 9  # Py_TPFLAGS_HEAPTYPE of CPython: made by a class statement
 
 #: How a subclass's built-in part is copied out as exactly the base, without the subclass's own methods.
-_BASE_VALUE: dict[type, Callable[[Any], Any]] = {
+BASE_VALUES: dict[type, Callable[[Any], Any]] = {
     str: str.__str__,
     int: int.__pos__,
     float: float.__pos__,
@@ -185,7 +187,7 @@ def _make_entry(cls: type, name: str) -> Entry:
     base = builtin_base(cls)
     if base is tuple and isinstance(getattr(cls, "_fields", None), tuple):
         return Entry(cls, name, list, _namedtuple_builder(cls), False)
-    if base in _BASE_VALUE and cls is not base:
+    if base in BASE_VALUES and cls is not base:
         return Entry(cls, name, _subclass_state(cls, base), _subclass_builder(cls, base), False)
     if base is not object or cls is object:
         raise TypeError(
@@ -396,7 +398,7 @@ def _plain_builder(cls: type) -> FromState:
 
 
 def _subclass_state(cls: type, base: type) -> ToState:
-    copy = _BASE_VALUE[base]
+    copy = BASE_VALUES[base]
     attributes = _attributes(cls)
 
     def state(value: Any) -> list[Any]:
@@ -406,7 +408,7 @@ def _subclass_state(cls: type, base: type) -> ToState:
 
 
 def _subclass_builder(cls: type, base: type) -> FromState:
-    make = _filled(cls, base)
+    make = filled(cls, base)
     put = _set_attributes(cls)
     travels_as = bytes if base is bytearray else base
 
@@ -420,7 +422,7 @@ def _subclass_builder(cls: type, base: type) -> FromState:
     return build
 
 
-def _filled(cls: Any, base: Any) -> FromState:
+def filled(cls: Any, base: Any) -> FromState:
     """Return what makes an object of the subclass around a plain value, by the base's methods only."""
 
     def ordered(part: Any) -> Any:

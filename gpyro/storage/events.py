@@ -94,7 +94,10 @@ class EventStorage(Closing):
     @property
     @abstractmethod
     def oldest(self) -> int:
-        """The lowest sequence in the history; one more than the newest where it is empty."""
+        """The sequence from which on the history has all events: one more than the last that it has let go.
+
+        Numbers that were passed over are no events, so it may be lower than that of the first one there is.
+        """
 
     @abstractmethod
     def history(self, after: int = 0) -> list[EventRecord]:

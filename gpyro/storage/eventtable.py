@@ -91,6 +91,8 @@ class EventTable:
         self._max_events, self._max_bytes = max_events, max_bytes
         self._history: deque[EventRecord] = deque()
         self._history_bytes = 0
+        #: The highest sequence that the history has let go.
+        self._let_go_to = 0
         self._queues: dict[int, _Queue] = {}
         self._named: dict[str, _Queue] = {}
         #: Names of queues as they are once all that is planned is applied.
@@ -109,8 +111,8 @@ class EventTable:
 
     @property
     def oldest(self) -> int:
-        """The lowest sequence in the history."""
-        return self._history[0].sequence if self._history else self.newest + 1
+        """The sequence from which on the history has all events."""
+        return self._let_go_to + 1
 
     def history_size(self) -> tuple[int, int]:
         """Return how many events there are in the history, and their bytes."""
@@ -228,6 +230,7 @@ class EventTable:
             self._queues[number].waiting[sequence] = known[sequence]
             waits[sequence] = waits.get(sequence, 0) + 1
         self.undo()
+        self._let_go_to = oldest - 1
         before = [record for sequence, record in known.items() if sequence < oldest and sequence not in waits]
         return before + self._extend_history(record for sequence, record in known.items() if sequence >= oldest)
 
@@ -265,6 +268,7 @@ class EventTable:
         while len(history) > self._max_events or self._history_bytes > self._max_bytes:
             record = history.popleft()
             self._history_bytes -= record.size
+            self._let_go_to = record.sequence
             if record.sequence not in self._waits:
                 gone.append(record)
         return gone

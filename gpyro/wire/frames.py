@@ -97,6 +97,7 @@ class Flag(enum.IntFlag):
 
     METHOD = 0x01  # in a REPLY to an attribute read: the name is a method, there is no value
     MORE = 0x02  # in a CHUNK: another one follows
+    IDEMPOTENT = 0x04  # in a REPLY: the method may be called again where nobody knows whether it ran
 
 
 class Annotation(enum.IntEnum):

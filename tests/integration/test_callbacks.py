@@ -10,9 +10,10 @@ from typing import Any
 import gevent
 import pytest
 from gevent import subprocess
+from gevent.event import Event
 
 import gpyro
-from tests.support.servers import connection_of, free_port, running_daemon
+from tests.support.servers import connection_of, eventually, free_port, running_daemon
 
 
 class Listener(gpyro.ObjBase):
@@ -119,6 +120,80 @@ def test_error_of_a_callback_goes_to_the_server_and_on_to_the_caller() -> None:
         assert proxy.tell(Listener(), [1]) == ["heard 1"]
 
 
+class Reporting(gpyro.CallbackObjBase, Listener):
+    """Tells of its errors where they happen."""
+
+
+def test_error_of_a_callback_object_is_reported_where_it_runs_and_the_connection_stays(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    with running_daemon() as running:
+        proxy, listener = running.proxy(Server()), Reporting()
+        with pytest.raises(LookupError, match="in the callback"):
+            proxy.provoke(listener, "fail")
+        connection = connection_of(proxy)
+        reports = [record.getMessage() for record in caplog.records if record.levelname == "ERROR"]
+        assert len(reports) == 1
+        assert reports[0].startswith("Callback: <Method Reporting.fail>, called by ('127.0.0.1', ")
+        assert "test_callbacks.py" in reports[0] and "LookupError: in the callback" in reports[0]
+        assert proxy.tell(listener, [1]) == ["heard 1"]
+        assert connection_of(proxy) is connection and len(running.connections) == 1
+
+
+def test_error_of_a_oneway_callback_is_reported_where_it_runs(caplog: pytest.LogCaptureFixture) -> None:
+    with running_daemon() as running:
+        caller = running.proxy(Reporting())
+        caller._setOneway("fail")
+        caller.fail()
+        eventually(lambda: "LookupError: in the callback" in caplog.text)
+
+
+def test_callback_that_is_cancelled_or_not_there_is_no_error_to_report(caplog: pytest.LogCaptureFixture) -> None:
+    class Waiting(gpyro.CallbackObjBase):
+        def __init__(self) -> None:
+            super().__init__()
+            self.entered = self.ended = False
+
+        def wait(self) -> None:
+            self.entered = True
+            try:
+                Event().wait()
+            finally:
+                self.ended = True
+
+    with running_daemon() as running:
+        waiting = Waiting()
+        proxy = running.proxy(waiting)
+        with pytest.raises(AttributeError):
+            proxy.nothing()
+        proxy._setTimeout(0.1)
+        with pytest.raises(gpyro.errors.TimeoutError):
+            proxy.wait()
+        eventually(lambda: waiting.entered and waiting.ended and not running.connections[0].serving.running)
+        assert not [record for record in caplog.records if record.levelname == "ERROR"]
+
+
+def test_program_without_a_log_shows_the_error_of_its_callback_on_stderr() -> None:
+    program = """
+import sys, gpyro
+class Listener(gpyro.CallbackObjBase):
+    def hear(self, value):
+        raise LookupError("nobody caught this")
+try:
+    gpyro.Proxy(sys.argv[1]).tell(Listener(), [1])
+except LookupError as exc:
+    print("came back:", exc)
+"""
+    with running_daemon() as running:
+        client = subprocess.Popen(
+            [sys.executable, "-c", program, running.connect(Server())],
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        )  # fmt: skip
+        stdout, stderr = client.communicate(timeout=30)
+        assert stdout == "came back: nobody caught this\n"
+        assert "Callback: <Method Listener.hear>" in stderr and "LookupError: nobody caught this" in stderr
+
+
 def test_object_passed_on_to_another_client_is_reached_through_the_server_while_its_connection_lives() -> None:
     with running_daemon() as running:
         uri = running.connect(Server())
@@ -174,6 +249,20 @@ for number in range(3):
         stdout, stderr = client.communicate(timeout=30)
         assert stderr == ""
         assert stdout.split("\n")[:3] == ["heard 0", "heard 1", "heard 2"]
+
+
+def test_run_callbacks_tells_whether_something_was_served_since_it_last_returned() -> None:
+    with running_daemon() as running:
+        proxy = running.proxy(Server())
+        gpyro.run_callbacks(0)
+        assert gpyro.run_callbacks(0) is False
+        proxy.tell(Listener(), [1])
+        assert gpyro.run_callbacks(0) is True, "during the call"
+        assert gpyro.run_callbacks(0.01) is False
+        proxy.keep(Listener())
+        telling = gevent.spawn(running.proxy(proxy.URI).tell_kept, 2)
+        assert gpyro.run_callbacks(20) is True
+        assert telling.get(timeout=20) == "heard 2"
 
 
 def test_received_and_unconnected_proxies_do_nothing_on_their_own() -> None:

@@ -13,6 +13,7 @@ import pytest
 from gpyro._events import clients, courier, link, namedqueue, options, session, subjects
 from gpyro._patterns import linear
 from gpyro._pyro3.settings import NAMES, UNUSED
+from gpyro._serializers.byvalue import HOOKS
 from gpyro.configuration import ITEMS, NOT_USED
 from gpyro.errors import PatternError
 from gpyro.eventserver import EventService
@@ -83,6 +84,16 @@ def test_the_blocks_of_the_page_on_logins_run_one_after_another_in_one_process()
     program = "\n".join(blocks(ROOT / "docs" / "logins.md"))
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
     assert (done.returncode, done.stdout) == (0, "passphrase:1\n"), done.stderr
+
+
+def test_the_block_of_the_page_on_by_value_runs_and_its_hooks_are_those_of_the_code(tmp_path: Path) -> None:
+    page = (ROOT / "docs" / "by_value.md").read_text()
+    (tmp_path / "page.py").write_text("\n".join(blocks(ROOT / "docs" / "by_value.md")))
+    ended = run(["page.py"], make_environment(tmp_path))
+    assert (ended.status, ended.stderr) == (0, "")
+    assert f"This prints `{ended.stdout.rstrip()}`." in page
+    told = re.search(r"defines (`__del__`.*?`__class__`)", page, re.DOTALL)
+    assert told and re.findall(r"`(\w+)`", told[1]) == list(HOOKS)
 
 
 def test_every_number_of_the_security_page_is_a_default() -> None:

@@ -10,9 +10,12 @@ import gevent
 import pytest
 from gevent.event import Event as Gate
 
-from gpyro.errors import EventError, EventQueueFullError
+from gpyro.errors import EventError, EventQueueFullError, StorageError
+from gpyro.eventrecords import QueueRecord
 from gpyro.eventserver import Event
+from gpyro.storage.eventdatabase import EventWriter
 from gpyro.storage.eventsqlite import EventSqlite
+from gpyro.storage.journal import NotKept
 from tests.support.events import EventServer, Recorder, event_server, listening
 from tests.support.servers import SECONDS, eventually
 
@@ -168,7 +171,7 @@ def test_full_queue_refuses_the_event_for_everybody_and_tells_the_publisher() ->
             for number in range(5):
                 publisher.publish("jobs", number)
             for number in (5, 6):
-                with pytest.raises(EventQueueFullError, match=r"queue 'jobs' is full: 5 events .* not published"):
+                with pytest.raises(EventQueueFullError, match=r"'jobs' is full: 5 events .* nothing was publ"):
                     publisher.publish("jobs", number)
             plain.wait_for(5)
             with listening(worker):
@@ -216,6 +219,100 @@ def test_removed_queue_is_gone_with_its_events_and_its_subscribers_hear_it() -> 
         with pytest.raises(EventError, match="there is no queue 'jobs'"):
             server.proxy().remove_queue("jobs")
         server.service.publish("jobs", 1)
+
+
+def test_worker_that_failed_gets_what_another_one_fails_at_next() -> None:
+    """What it gets as the answer to a question that it had asked before it failed is not taken for old."""
+    with event_server() as server:
+        first = server.recorder("jobs", queue="jobs", redeliver_seconds=SECONDS)
+        gate = first.gate = Gate()
+        first.failing = [1]
+        publisher = server.publisher()
+        with listening(first):
+            publisher.publish("jobs", 1)
+            eventually(lambda: first.begun == 1)
+            publisher.publish("jobs", 2)
+            gate.set()
+            first.wait_for(2)
+            for number in range(3, 8):
+                first.failing = [number]
+                publisher.publish("jobs", number)
+                first.wait_for(number)
+        assert first.messages == list(range(1, 8))
+        assert _queue(server)["waiting"] == _queue(server)["unacknowledged"] == 0
+
+
+def test_queue_that_two_make_at_the_same_time_is_the_first_ones(tmp_path: Path) -> None:
+    with EventSqlite(str(tmp_path / "events.sqlite")) as storage, event_server(storage) as server:
+        server.running.daemon.setAllowedIdentifications(["one", "two"])
+        recorders = [Recorder(server.uri, ident=ident, queue="jobs") for ident in ("one", "two")]
+        jobs = [gevent.spawn(recorder.subscribe, "jobs") for recorder in recorders]
+        gevent.joinall(jobs, timeout=SECONDS)
+        assert sorted(job.successful() for job in jobs) == [False, True]
+        (failed,) = [job for job in jobs if not job.successful()]
+        assert "the queue 'jobs' belongs to passphrase:" in str(failed.exception)
+        owner = recorders[jobs.index(failed) - 1]
+        assert _queue(server)["owner"] == f"passphrase:{recorders.index(owner) + 1}"
+        for recorder in recorders:
+            recorder.ES._release()
+
+
+def test_subscription_of_a_queue_that_was_not_kept_is_none_until_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = str(tmp_path / "events.sqlite")
+    with EventSqlite(path) as storage, event_server(storage) as server:
+        worker = server.recorder("a", queue="jobs")
+        write = EventWriter.write
+
+        def refuse(*args: Any) -> None:
+            raise NotKept("the disk is full")
+
+        monkeypatch.setattr(EventWriter, "write", refuse)
+        with pytest.raises(StorageError, match="the disk is full"):
+            worker.subscribe("b")
+        with pytest.raises(StorageError, match="the disk is full"):
+            worker.unsubscribe("a")
+        monkeypatch.setattr(EventWriter, "write", write)
+        assert _queue(server)["subjects"] == ["a"]
+        worker.subscribe("b")
+    with EventSqlite(path) as storage, event_server(storage) as server:
+        assert _queue(server)["subjects"] == ["a", "b"]
+        server.publisher().publish("b", 1)
+        assert _queue(server)["waiting"] == 1
+
+
+def test_queue_with_a_pattern_that_is_refused_now_is_taken_up_without_it(tmp_path: Path) -> None:
+    path = str(tmp_path / "events.sqlite")
+    with EventSqlite(path) as storage:
+        storage.put_queue(QueueRecord("jobs", None, 0.0, 10, 30.0, ("a",), (r"(a)\1", "b"))).settle()
+        with event_server(storage) as server:
+            assert (_queue(server)["patterns"], _queue(server)["refused"]) == ([r"(a)\1", "b"], [r"(a)\1"])
+            server.publisher().publish(["a", "aa", "bb"], 1)
+            assert _queue(server)["waiting"] == 2
+            worker = server.recorder("c", queue="jobs")
+            assert _queue(server)["patterns"] == ["b", r"(a)\1"], "a server that takes it may come again"
+            worker.unsubscribe(r"(a)\1")
+            assert (_queue(server)["patterns"], _queue(server)["refused"]) == (["b"], [])
+
+
+def test_queue_that_is_made_again_while_a_publisher_waits_for_another_one_gets_only_what_is_its_own() -> None:
+    with event_server(es_block_seconds=SECONDS) as server:
+        full = server.recorder("a", queue="z-full", queuesize=1)
+        server.recorder("a", queue="again")
+        publisher = server.publisher()
+        publisher.publish("a", 1)
+        job = gevent.spawn(publisher.publish, "a", 2)
+        eventually(lambda: server.service.status()["blocked"] == 1)
+        publisher.ES.remove_queue("again")
+        again = server.recorder("b", queue="again")
+        with listening(full, again):
+            job.get(timeout=SECONDS)
+            publisher.publish("b", 3)
+            again.wait_for(1)
+            full.wait_for(2)
+        assert again.messages == [3] and full.messages == [1, 2]
+        assert server.service._distributor.storage.waiting("again") == []
 
 
 def test_queue_on_disk_is_there_with_its_events_when_the_server_begins_anew(tmp_path: Path) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import partial
 
 import gevent
@@ -13,7 +11,7 @@ from gevent.event import Event as Gate
 import gpyro
 from gpyro.errors import ConnectionClosedError, ConnectionDeniedError, ProtocolError
 from gpyro.eventserver import EventService, Publisher
-from tests.support.events import EventServer, Recorder, event_server, listening
+from tests.support.events import EventServer, Recorder, event_server, event_server_at, listening
 from tests.support.servers import SECONDS, eventually, free_port, nothing_left, running_daemon
 
 
@@ -125,21 +123,6 @@ def test_late_joiner_gets_the_last_events_first_if_it_asks_for_them() -> None:
         assert later.messages == list(range(31))
 
 
-@contextmanager
-def _served_at(port: int) -> Iterator[EventService]:
-    """An event server that is always at the same address."""
-    daemon = gpyro.Daemon(port=port, norange=True)
-    loop = gevent.spawn(daemon.requestLoop)
-    service = EventService()
-    service.objectGUID = "eventserver"
-    daemon.connect(service)
-    try:
-        yield service
-    finally:
-        daemon.shutdown(True)
-        loop.get(timeout=SECONDS)
-
-
 def _has_listener(service: EventService) -> bool:
     return [entry["state"] for entry in service.subscribers()] == ["listening"]
 
@@ -161,14 +144,14 @@ def test_event_server_that_begins_anew_is_found_again_and_the_loss_is_told() -> 
     port = free_port()
     uri = f"PYRO://127.0.0.1:{port}/eventserver"
     with nothing_left():
-        with _served_at(port) as service:
+        with event_server_at(port) as service:
             recorder = Recorder(uri)
             recorder.subscribe("a")
             job = gevent.spawn(recorder.listen)
             Publisher(esURI=uri).publish("a", 0)
             recorder.wait_for(1)
         for number in (1, 2):
-            with _served_at(port) as service:
+            with event_server_at(port) as service:
                 eventually(partial(_has_listener, service))
                 Publisher(esURI=uri).publish("a", number)
                 recorder.wait_for(number + 1)

@@ -228,6 +228,34 @@ def test_object_that_is_gone_is_removed_and_others_are_served() -> None:
         assert [message for _, message, _ in living.got] == [0, 1, 2, 3, 4]
 
 
+def test_object_that_subscribes_again_within_its_event_still_gets_one_after_the_other() -> None:
+    with running_daemon() as other, event_server() as server:
+        es = server.proxy()
+
+        class Restless(Listener):
+            running = most = 0
+
+            def event(self, event: Event) -> None:
+                self.running += 1
+                self.most = max(self.most, self.running)
+                if event.msg == 0:
+                    es.unsubscribe("a", proxy)
+                    es.subscribe("a", proxy)
+                    es.publish("a", 1)
+                    assert es.status()["events"] == 2
+                super().event(event)
+                self.running -= 1
+
+        restless = Restless()
+        proxy = server.proxy(other.connect(restless))
+        es.subscribe("a", proxy)
+        es.publish("a", 0)
+        eventually(lambda: [message for _, message, _ in restless.got] == [0, 1])
+        assert restless.most == 1
+        es.unsubscribe("a", proxy)
+        eventually(lambda: not server.service._members._leaving)
+
+
 def test_unsubscribing_an_unknown_object_is_an_error_and_an_unknown_subject_is_not() -> None:
     with event_server() as server:
         es, listener = server.proxy(), Listener()
@@ -588,6 +616,15 @@ def test_subscribers_beyond_the_limit_are_refused() -> None:
             server.recorder("a")
         with pytest.raises(gpyro.errors.ServerBusyError, match=r"limit is 3 \(es_max_subscribers\)"):
             server.recorder("a")
+
+
+@pytest.mark.parametrize("seconds", [float("nan"), -1, "nan", None])
+def test_time_to_wait_that_is_none_is_refused(seconds: Any) -> None:
+    with event_server() as server:
+        es = server.proxy()
+        link = es.open_link()
+        with pytest.raises(EventError, match="a time to wait is a number, 0 or more"):
+            es.fetch(link, [], seconds)
 
 
 def test_tokens_of_others_are_of_no_use_and_made_up_ones_neither() -> None:

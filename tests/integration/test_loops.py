@@ -168,6 +168,20 @@ def test_handle_requests_gives_its_callback_the_list_of_ready_objects(daemon: gp
     theirs.close()
 
 
+def test_others_are_looked_at_without_waiting_and_in_a_round_that_has_served_too(daemon: gpyro.Daemon) -> None:
+    (ours, theirs), (idle, silent) = socket.socketpair(), socket.socketpair()
+    got: list[list[object]] = []
+    with ours, theirs, idle, silent:
+        daemon.handleRequests(0, [ours, idle], got.append)
+        assert got == []
+        theirs.send(b"x")
+        daemon.handleRequests(0, [ours, idle], got.append)
+        assert got == [[ours]]
+        with socket.create_connection(("127.0.0.1", daemon.port)):
+            daemon.handleRequests(None, [ours, idle], got.append)
+        assert got == [[ours], [ours]]
+
+
 def test_two_greenlets_may_run_loops_of_the_same_daemon(daemon: gpyro.Daemon) -> None:
     thing = Thing()
     uri = daemon.connect(thing)

@@ -12,7 +12,6 @@ from pathlib import Path
 import pytest
 
 import gpyro
-from gpyro.configuration import ITEMS
 from tests.support.programs import PROGRAMS, Ended, Program, free_port, make_environment, run
 from tests.support.servers import eventually
 
@@ -163,7 +162,6 @@ def test_validators_local_storage_and_logins_of_an_old_program(site: Site) -> No
         assert server.stop().status == 0
 
 
-@pytest.mark.skipif("by_value" not in ITEMS, reason="there is no setting by_value yet")
 def test_objects_of_the_programs_own_classes_travel_by_value(environment: dict[str, str]) -> None:
     with Program(["-m", "gpyro.pyro3", str(OLD / "shapes_server.py")], environment) as server:
         uri = server.read_until("serving")

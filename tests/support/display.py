@@ -13,7 +13,7 @@ import pytest
 
 from tests.support.programs import SECONDS
 
-__all__ = ["Hands", "display", "needs_window"]
+__all__ = ["Hands", "display", "needs_display", "needs_window"]
 
 MISSING = [tool for tool in ("Xvfb", "xdotool") if shutil.which(tool) is None]
 try:
@@ -21,6 +21,10 @@ try:
 except ImportError:
     MISSING.append("tkinter")
 
+needs_display = pytest.mark.skipif(
+    bool({"Xvfb", "tkinter"} & set(MISSING)),
+    reason=f"{', '.join(MISSING)} is not here; on Debian: apt-get install xvfb python3-tk",
+)
 needs_window = pytest.mark.skipif(
     bool(MISSING),
     reason=f"{', '.join(MISSING)} is not here; on Debian: apt-get install xvfb xdotool python3-tk",

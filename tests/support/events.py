@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
@@ -15,7 +15,7 @@ from gpyro.eventserver import Event, EventService, Publisher, Subscriber
 from gpyro.storage.events import EventStorage
 from tests.support.servers import SECONDS, Running, eventually, running_daemon
 
-__all__ = ["EventServer", "Recorder", "event_server", "listening"]
+__all__ = ["EventServer", "Recorder", "event_server", "event_server_at", "listening"]
 
 
 class EventServer(NamedTuple):
@@ -59,6 +59,24 @@ def event_server(storage: EventStorage | None = None, **items: Any) -> Iterator[
         settings: Settings = running.service.settings
         service = EventService(storage, settings)
         yield EventServer(running, service, str(running.daemon.connect(service)))
+
+
+@contextmanager
+def event_server_at(
+    port: int, make: Callable[..., EventService] = EventService, **items: Any
+) -> Iterator[EventService]:
+    """Serve events at PYRO://127.0.0.1:port/eventserver, so that it can begin anew there."""
+    config = gpyro.config.snapshot(**items)
+    daemon = gpyro.Daemon(port=port, norange=True, config=config)
+    loop = gevent.spawn(daemon.requestLoop)
+    service = make(config=config)
+    service.objectGUID = "eventserver"
+    daemon.connect(service)
+    try:
+        yield service
+    finally:
+        daemon.shutdown(True)
+        loop.get(timeout=SECONDS)
 
 
 class Recorder(Subscriber):

@@ -15,6 +15,7 @@ from gpyro._configuration.items import (
     Flag,
     GroupName,
     KeyFile,
+    ModuleNames,
     OptionalText,
     PyroItems,
     Seconds,
@@ -574,7 +575,7 @@ def test_config_is_the_mutable_settings_of_the_process() -> None:
     assert isinstance(config, Settings)
     kinds = {type(item) for item in ITEMS.values()}
     paths = (FilePath, StoragePath, CertificateFile, KeyFile)
-    assert kinds == {Whole, Seconds, Flag, Text, OptionalText, GroupName, *paths}
+    assert kinds == {Whole, Seconds, Flag, Text, OptionalText, GroupName, ModuleNames, *paths}
 
 
 def test_plain_snapshot_is_made_once_until_something_is_assigned() -> None:

@@ -43,7 +43,7 @@ def join(queue: NamedQueue) -> Consumer:
 
 def put(queue: NamedQueue, *records: EventRecord) -> None:
     for one in records:
-        assert queue.reserve(one.size)
+        assert queue.reserve(1, one.size)
         queue.put(one)
 
 
@@ -104,7 +104,7 @@ def test_failed_event_waits_longer_each_time_and_holds_its_lane_up() -> None:
     now, waits = 0.0, []
     assert take(worker, now) == [1, 2, 3]
     for _ in range(4):
-        queue.fail(worker, [1], now)
+        queue.fail(worker, [(1, 1)], 1, now)
         due = queue.next_look()
         assert due is not None
         assert take(worker, now) == []
@@ -124,7 +124,7 @@ def test_failed_event_waits_also_where_it_was_the_only_one_taken() -> None:
     worker = join(queue)
     put(queue, record(1))
     assert take(worker, most=1) == [1]
-    queue.fail(worker, [1], 0.0)
+    queue.fail(worker, [(1, 1)], 1, 0.0)
     assert take(worker) == []
     queue.look(1.0)
     assert take(worker) == [1]
@@ -182,15 +182,16 @@ def test_consumer_has_a_window() -> None:
 def test_room_is_promised_in_order_and_taken_back() -> None:
     queue, answers = make(2), []
     size = record(1).size
-    assert queue.reserve(size) and queue.reserve(size) and not queue.reserve(size)
-    queue.waiting.append((size, lambda has_room: answers.append(("first", has_room))))
-    queue.waiting.append((size, lambda has_room: answers.append(("second", has_room))))
-    queue.release(size)
+    assert queue.reserve(1, size) and queue.reserve(1, size) and not queue.reserve(1, size)
+    queue.wait(1, size, lambda has_room: answers.append(("first", has_room)))
+    second = queue.wait(1, size, lambda has_room: answers.append(("second", has_room)))
+    queue.wait(1, size, lambda has_room: answers.append(("third", has_room)))
+    queue.release(1, size)
     assert answers == [("first", True)]
-    queue.give_up()
-    assert answers == [("first", True), ("second", False)]
+    queue.give_up(second)
+    assert answers == [("first", True), ("second", False), ("third", False)]
     assert queue.is_stalled
-    queue.release(size)
+    queue.release(1, size)
     queue.put(record(1))
     queue.acknowledge([1], 0.0)
     assert not queue.is_stalled and queue.reserved == queue.bytes == 0
@@ -200,12 +201,69 @@ def test_bytes_bound_a_queue_too_and_one_event_always_has_room() -> None:
     size = record(1).size
     queue = make(limit_bytes=2 * size)
     put(queue, record(1), record(2))
-    assert not queue.reserve(size)
+    assert not queue.reserve(1, size)
     queue.acknowledge([1], 0.0)
-    assert queue.reserve(size)
-    queue.release(size)
+    assert queue.reserve(1, size)
+    queue.release(1, size)
     queue.acknowledge([2], 0.0)
-    assert queue.reserve(100 * size)
+    assert queue.reserve(1, 100 * size)
+
+
+def test_events_of_one_call_get_room_together_or_none() -> None:
+    size = record(1).size
+    queue = make(3)
+    put(queue, record(1))
+    assert not queue.reserve(3, 3 * size), "two of the three would have room"
+    assert queue.reserved == 0
+    assert queue.reserve(2, 2 * size)
+
+
+def test_what_a_queue_can_never_hold_is_known() -> None:
+    size = record(1).size
+    queue = make(3, limit_bytes=5 * size)
+    assert queue.could_hold(3, 5 * size)
+    assert not queue.could_hold(4, 4 * size)
+    assert not queue.could_hold(2, 6 * size)
+    assert queue.could_hold(1, 100 * size), "one event always has room"
+
+
+def test_a_publisher_that_stops_waiting_lets_in_who_waits_behind_it() -> None:
+    size = record(1).size
+    queue = make(3)
+    put(queue, record(1))
+    answers: list[tuple[str, bool]] = []
+    many = queue.wait(3, 3 * size, lambda has_room: answers.append(("many", has_room)))
+    queue.wait(1, size, lambda has_room: answers.append(("one", has_room)))
+    queue.withdraw(many)
+    assert answers == [("one", True)]
+    queue.withdraw(many)
+    assert queue.reserved == 1
+
+
+def test_publisher_of_many_that_is_late_leaves_the_room_that_there_is_to_those_behind_it() -> None:
+    size = record(1).size
+    queue = make(10)
+    put(queue, record(1))
+    answers: list[tuple[str, bool]] = []
+    many = queue.wait(10, 10 * size, lambda has_room: answers.append(("many", has_room)))
+    queue.wait(1, size, lambda has_room: answers.append(("one", has_room)))
+    queue.give_up(many)
+    assert answers == [("one", True), ("many", False)]
+    assert not queue.is_stalled
+
+
+def test_lane_that_a_consumer_left_aside_goes_out_again_though_what_failed_is_done() -> None:
+    queue = make()
+    one, other = join(queue), join(queue)
+    put(queue, record(1), record(2))
+    assert take(one) == [1, 2]
+    queue.release_all(one)
+    assert take(other) == [1, 2]
+    assert queue.acknowledge([1], 0.0) == [1]
+    queue.release_all(other)
+    assert take(one) == [2], "sent before it is known that 1 failed at this one, which leaves it aside"
+    queue.fail(one, [(1, 1)], 1, 0.0)
+    assert sorted([*take(one), *take(other)]) == [2]
 
 
 def test_what_was_kept_is_there_at_the_beginning() -> None:
@@ -270,7 +328,7 @@ class Model(RuleBasedStateMachine):
         sequence, lane = self.hands[worker][0]
         self.hands[worker] = [one for one in self.hands[worker] if one[1] != lane]
         self.queue.hear(worker)
-        self.queue.fail(worker, [sequence], self.now)
+        self.queue.fail(worker, [(sequence, 0)], worker.heard + 1, self.now)
 
     @precondition(lambda self: self.hands)
     @rule(data=st.data())

@@ -75,7 +75,17 @@ def test_deliveries_of_a_queue_come_with_their_number_and_lane() -> None:
     session, consumer = Session("t", None, None), queue.join(1, "w")
     session.add(consumer)
     rows = session.fetch(0)[0]
-    assert [row[:2] + row[4:] for row in rows] == [[1, "a", 1, 1], [2, "b", 1, 2]]
+    assert [row[:2] + row[4:] for row in rows] == [[1, "a", 1, 1, 0], [2, "b", 1, 2, 0]]
+
+
+def test_event_in_two_queues_of_a_link_has_a_row_for_each_lane() -> None:
+    session = Session("t", None, None)
+    first = NamedQueue(QueueRecord("q", None, 0.0, 100, 30.0), 10**9, [record(1), record(2, subject="b")])
+    second = NamedQueue(QueueRecord("r", None, 0.0, 100, 30.0), 10**9, [record(2, subject="b")])
+    numbers = [session.add(queue.join(1, "w")) for queue in (first, second)]
+    rows, groups, _ = session.fetch(0)
+    lanes = {number: [(rows[place][0], rows[place][5]) for place in places] for places, (number,) in groups}
+    assert lanes == {numbers[0]: [(1, 1), (2, 2)], numbers[1]: [(2, 1)]}
 
 
 def test_batch_is_bounded_in_bytes_and_the_rest_follows() -> None:
@@ -111,6 +121,35 @@ def test_fetch_waits_until_there_is_something_and_a_newer_one_takes_its_place() 
     box.put(record(1))
     assert got(new.get(timeout=SECONDS)) == {number: [1]}
     assert session.fetch(0.001) == [[], [], []]
+
+
+def test_fetch_over_a_connection_that_is_given_up_takes_nothing_more() -> None:
+    old, new = Caller(), Caller()
+    session, box = Session("t", None, old), make()
+    waiting = gevent.spawn(session.fetch, SECONDS)
+    gevent.sleep(0)
+    # The link attaches over its new connection; the server has not noticed yet that the old one is gone.
+    session.note_caller(new)
+    number = session.add(box)
+    box.put(record(1))
+    assert waiting.get(timeout=SECONDS) == [[], [], []]
+    session.note_caller(new)
+    assert got(session.fetch(0)) == {number: [1]}
+
+
+@pytest.mark.parametrize("again", [Session.add, lambda session, box: (session.remove(box), session.add(box))])
+def test_box_that_is_added_again_comes_in_order_however_much_it_has(again: Any) -> None:
+    session, box = Session("t", None, None), make(10_000)
+    session.add(box)
+    for sequence in range(1, 3_001):
+        box.put(record(sequence))
+    box.rewind(0)
+    again(session, box)
+    sequences: list[Any] = []
+    while batch := got(session.fetch(0)):
+        (found,) = batch.values()
+        sequences += found
+    assert sequences == [*range(1, 3_001)]
 
 
 def test_removed_box_gives_nothing_any_more_and_an_ended_one_says_why() -> None:

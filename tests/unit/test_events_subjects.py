@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gpyro._events import subjects
-from gpyro._events.patternindex import IndexedPattern, PatternIndex, case_key
+from gpyro._events.patternindex import IndexedPattern, PatternIndex, case_key, compile_pattern
 from gpyro._events.subjects import MAX_SUBJECT_LENGTH, SubjectIndex, fold, subjects_of
 from gpyro.errors import EventError, PatternError
 from gpyro.patterns import MAX_PATTERN_LENGTH, MAX_TEXT_LENGTH, compile_regex
@@ -324,13 +324,13 @@ def test_reprs_tell_the_state() -> None:
 )
 def test_pattern_is_filed_under_the_beginning_of_all_its_matches(text: str, key: str) -> None:
     index: PatternIndex[str] = PatternIndex()
-    assert index.add(text).key == key
+    assert index.add(compile_pattern(text)).key == key
 
 
 def test_key_of_a_pattern_for_re2_ends_before_characters_on_which_tables_may_differ() -> None:
     pytest.importorskip("re2")
     index: PatternIndex[str] = PatternIndex()
-    filed = index.add("ab\u00e9cd(a+)+$")
+    filed = index.add(compile_pattern("ab\u00e9cd(a+)+$"))
     assert filed.pattern.engine == "re2"
     assert filed.key == "AB"
 

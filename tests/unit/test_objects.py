@@ -192,6 +192,30 @@ def test_subclass_that_forgot_the_constructor_of_ObjBase_works_all_the_same() ->
         obj.getProxy()
 
 
+@pytest.mark.parametrize("kind", [gpyro.SynchronizedObjBase, gpyro.CallbackObjBase])
+def test_methods_of_the_other_base_classes_are_never_callable_and_those_of_their_subclasses_are(
+    kind: type[ObjBase],
+) -> None:
+    class Own(kind):  # type: ignore[misc, valid-type]
+        number = 1
+
+        def method(self) -> None: ...
+
+    assert build_table(kind()).methods == {}
+    table = build_table(Own())
+    assert set(table.methods) == {"method"} and table.attribute_names() == {"number"}
+    method = table.find("method")
+    assert method.synchronized is (kind is gpyro.SynchronizedObjBase)
+    assert method.reports is (kind is gpyro.CallbackObjBase)
+
+
+def test_wrapper_decides_how_its_delegate_is_called() -> None:
+    wrapper = gpyro.SynchronizedObjBase()
+    wrapper.delegateTo(Plain())
+    assert build_table(wrapper).find("method").synchronized
+    assert not build_table(Plain()).find("method").synchronized
+
+
 def test_object_cannot_delegate_to_itself() -> None:
     obj = ObjBase()
     with pytest.raises(DaemonError, match="itself"):
@@ -215,4 +239,9 @@ def test_object_takes_an_id_of_ones_own_choice_until_it_is_connected() -> None:
         assert str(daemon.connect(obj)).endswith("/well-known")
         with pytest.raises(DaemonError, match="disconnect it first"):
             obj.setGUID("other")
+        other = ObjBase()
+        other.setPyroDaemon(daemon)
+        assert other.getDaemon() is daemon
+        other.setPyroDaemon(None)
+        assert other.getDaemon() is None
     assert build_table(obj).methods == {}

@@ -25,6 +25,15 @@ def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
 
 KINDS = (gpyro.Proxy, gpyro.AttrProxy)
 
+class Elsewhere:
+    """The connection over which an object was passed, as far as `repr` looks at it."""
+
+    addr = ("127.0.0.1", 1)
+
+    def is_open(self) -> bool:
+        return True
+
+
 INERT: dict[str, Callable[[Any], object]] = {
     "repr": repr,
     "str": str,
@@ -110,6 +119,16 @@ def test_copies_keep_kind_address_and_controls() -> None:
         assert (core.timeout, core.oneway) == (3.0, frozenset({"forget"}))
     back = pickle.loads(pickle.dumps(proxy))
     assert type(back) is gpyro.AttrProxy and back == proxy
+    core = back.__dict__["_core"]
+    assert (core.timeout, core.oneway) == (3.0, frozenset({"forget"}))
+
+
+def test_proxy_for_an_object_without_an_address_is_not_pickled(monkeypatch: pytest.MonkeyPatch) -> None:
+    proxy = gpyro.Proxy(URI)
+    monkeypatch.setattr(proxy.__dict__["_core"], "bound", Elsewhere())
+    with pytest.raises(TypeError, match=r"cannot be pickled: .* has no address; connect that to a daemon"):
+        pickle.dumps(proxy)
+    assert copy.copy(proxy) is proxy
 
 
 @pytest.mark.parametrize("timeout", [-1, -0.5])
@@ -139,7 +158,8 @@ def test_proxy_of_a_name_server_is_copied_and_pickled_without_a_connection() -> 
     assert (twin.identification, twin.oneway) == ("secret", frozenset({"ping"}))
     thawed = pickle.loads(pickle.dumps(proxy))
     assert type(thawed) is gpyro.naming.NameServerProxy
-    assert thawed.__dict__["_core"].identification is None
+    core = thawed.__dict__["_core"]
+    assert (core.identification, core.oneway) == (None, frozenset({"ping"}))
 
 
 def test_identification_that_is_none_is_refused_and_changes_nothing() -> None:

@@ -24,6 +24,7 @@ from gpyro.errors import (
     SerializationError,
 )
 from gpyro.serializers import Codec, register
+from gpyro.util import MAX_LINES, remote_note
 
 CODEC = Codec()
 #: ExceptionGroup is not in the builtins of the oldest Python that mypy checks for.
@@ -354,15 +355,29 @@ def test_notes_arrive_and_the_remote_traceback_is_one() -> None:
     exc = ValueError("x")
     exc.add_note("a note \ud800")  # type: ignore[attr-defined]
     there = raised_there(exc, ["first\n", "second"])
-    assert there.__notes__ == ["a note \\ud800", "Remote traceback:\nfirst\nsecond"]
-    assert "Remote traceback:\nfirst" in "".join(traceback.format_exception(there))
+    assert there.__notes__ == ["a note \\ud800", remote_note(["first\n", "second\n"])]
+    assert " - Remote traceback:\n | first\n | second\n +---" in "".join(traceback.format_exception(there))
 
 
 def test_second_hop_adds_its_lines_and_does_not_repeat_the_note() -> None:
     first = raised_there(ValueError("x"), ["inner\n"])
     second = raised_there(first, ["outer\n"])
     assert second.remote_stacktrace == ["outer\n", "inner\n"]
-    assert second.__notes__ == ["Remote traceback:\nouter\ninner"]
+    assert second.__notes__ == [remote_note(["outer\n", "inner\n"])]
+
+
+def test_traceback_of_many_hops_is_bounded_and_keeps_both_ends() -> None:
+    exc: Any = ValueError("x")
+    for hop in range(100):
+        exc = raised_there(exc, [f"{hop}.{line}\n" for line in range(30)])
+    assert len(exc.remote_stacktrace) <= MAX_LINES + 1
+    assert exc.remote_stacktrace[0] == "99.0\n"
+    assert exc.remote_stacktrace[-1] == "0.29\n"
+
+
+def test_remote_traceback_cannot_steer_the_terminal_that_prints_it() -> None:
+    there = raised_there(ValueError("x"), ["\x1b[2J\n"])
+    assert there.__notes__ == [remote_note(["\\x1b[2J\n"])]
 
 
 def test_without_lines_no_traceback_leaves_at_all() -> None:

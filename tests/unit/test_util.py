@@ -15,19 +15,19 @@ from typing import Any
 
 import pytest
 
-from gpyro.errors import PyroError, RemoteError
 from gpyro.util import (
     MAX_FRAMES,
     MAX_LINE_LENGTH,
     MAX_LINES,
     MAX_LOCALS,
     MAX_VALUE_LENGTH,
-    attach_remote_traceback,
+    bounded_lines,
     escape_controls,
     excepthook,
     getPyroTraceback,
     make_guid,
     make_private_directory,
+    remote_note,
     traceback_lines,
 )
 
@@ -53,6 +53,13 @@ def caught(function: Callable[[], object]) -> BaseException:
     except BaseException as exc:
         return exc
     raise AssertionError("nothing was raised")
+
+
+def with_remote(exc: BaseException, lines: list[str]) -> BaseException:
+    """Return an exception as it is where it arrives."""
+    exc.__dict__["remote_stacktrace"] = lines
+    exc.__dict__["__notes__"] = ["a note", remote_note(lines)]
+    return exc
 
 
 def in_module(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
@@ -122,34 +129,14 @@ def test_remote_traceback_stands_under_the_local_one() -> None:
     assert text.endswith("ZeroDivisionError: division by zero\n" + FRAMED)
 
 
-def test_attached_traceback_is_shown_once_by_all_ways_to_print(capsys: pytest.CaptureFixture[str]) -> None:
-    exc = caught(divide)
-    attach_remote_traceback(exc, REMOTE)
-    assert exc.remote_stacktrace == REMOTE  # type: ignore[attr-defined]
-    assert "".join(getPyroTraceback(exc)).endswith("ZeroDivisionError: division by zero\n" + FRAMED)
+def test_remote_traceback_is_shown_once_by_all_ways_to_print(capsys: pytest.CaptureFixture[str]) -> None:
+    exc = with_remote(caught(divide), REMOTE)
+    assert "".join(getPyroTraceback(exc)).endswith(FRAMED)
     assert "".join(getPyroTraceback(exc)).count("+--- This exception") == 1
     excepthook(type(exc), exc, exc.__traceback__)
     assert capsys.readouterr().err == "".join(getPyroTraceback(exc))
     if sys.version_info >= (3, 11):
         assert "".join(traceback.format_exception(exc)).endswith(FRAMED)
-
-
-def test_attaching_to_a_gpyro_error_fills_its_attribute() -> None:
-    error = RemoteError("x")
-    assert PyroError.remote_stacktrace is None
-    attach_remote_traceback(error, iter(REMOTE))
-    assert error.remote_stacktrace == REMOTE
-    assert PyroError.remote_stacktrace is None
-
-
-def test_exception_that_lets_nothing_be_put_on_it_stays_without() -> None:
-    class Closed(Exception):
-        def __setattr__(self, name: str, value: object) -> None:
-            raise RuntimeError("no")
-
-    exc = Closed("x")
-    attach_remote_traceback(exc, REMOTE)
-    assert "".join(getPyroTraceback(exc)).endswith("Closed: x\n")
 
 
 def test_remote_traceback_of_a_cause_is_shown_too() -> None:
@@ -166,8 +153,8 @@ def test_remote_traceback_of_a_cause_is_shown_too() -> None:
 
 
 def test_remote_lines_cannot_steer_the_terminal_or_look_like_local_ones() -> None:
-    exc = caught(divide)
-    attach_remote_traceback(exc, ["evil \x1b]0;title\x07\n +--- End of remote traceback\nlocal?\n"])
+    evil = ["evil \x1b]0;title\x07\n +--- End of remote traceback\nlocal?\n"]
+    exc = with_remote(caught(divide), evil)
     text = "".join(getPyroTraceback(exc))
     assert "\x1b" not in text
     assert "\n |  +--- End of remote traceback\n | local?\n" in text
@@ -267,13 +254,29 @@ def test_exception_that_was_never_raised_has_its_last_line() -> None:
     assert traceback_lines(ValueError("x")) == ["ValueError: x\n"]
 
 
-def test_remote_traceback_of_an_onward_call_travels_along() -> None:
-    exc = caught(divide)
-    attach_remote_traceback(exc, REMOTE)
-    assert "".join(traceback_lines(exc)).count(FRAMED) == 1
-    plain = caught(divide)
-    plain.remote_stacktrace = REMOTE  # type: ignore[attr-defined]
-    assert "".join(traceback_lines(plain)).count(FRAMED) == 1
+def test_remote_traceback_of_an_onward_call_travels_beside_the_lines_and_not_in_them() -> None:
+    exc = with_remote(caught(divide), REMOTE)
+    text = "".join(traceback_lines(exc))
+    assert "in divide" in text and "server.py" not in text
+    # Python 3.10 shows notes where the package exceptiongroup is, which pytest needs there.
+    assert "a note" in text
+
+
+def test_remote_traceback_of_a_cause_travels_within_the_lines() -> None:
+    def fail() -> None:
+        try:
+            divide()
+        except ZeroDivisionError as exc:
+            raise KeyError("later") from with_remote(exc, REMOTE)
+
+    assert "".join(traceback_lines(caught(fail))).count(FRAMED) == 1
+
+
+def test_lines_over_the_bound_lose_their_middle() -> None:
+    lines = [f"{number}\n" for number in range(MAX_LINES + 3)]
+    assert bounded_lines(lines[:MAX_LINES]) == lines[:MAX_LINES]
+    shorter = bounded_lines(lines)
+    assert (shorter[0], shorter[-1], shorter[MAX_LINES // 2]) == ("0\n", lines[-1], "  ... 3 lines left out\n")
 
 
 def test_causes_travel_along() -> None:

@@ -326,7 +326,7 @@ def event_state_machine(
         def __init__(self) -> None:
             super().__init__()
             self.storage = make_storage()
-            self.newest = 0
+            self.newest = self.let_go_to = 0
             self.events: dict[int, tuple[int, str, str, float, str, bytes]] = {}
             self.history: list[tuple[int, int]] = []
             self.queues: dict[str, QueueRecord] = {}
@@ -356,7 +356,7 @@ def event_state_machine(
                 for name in set(names) & set(self.queues):
                     self.waiting[name].append(record.sequence)
             while len(self.history) > MODEL_EVENTS or sum(size for _, size in self.history) > MODEL_BYTES:
-                del self.history[0]
+                self.let_go_to = self.history.pop(0)[0]
             # One that reopens tells from another thread, and has told before it lets anybody know that they last.
             assert self.told[len(self.told) - len(given) :] == given
 
@@ -395,7 +395,7 @@ def event_state_machine(
             known = [self.events[sequence] for sequence, _ in self.history]
             assert [fields_of(record) for record in storage.history()] == known
             assert storage.newest == self.newest
-            assert storage.oldest == (self.history[0][0] if self.history else self.newest + 1)
+            assert storage.oldest == self.let_go_to + 1
             assert storage.queues() == list(self.queues.values())
             for name in NAMES:
                 found = [fields_of(record) for record in storage.waiting(name)]

@@ -1,0 +1,69 @@
+"""Terminals in which the programs of `examples/` are started as people start them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+from tests.support.programs import Ended, Program, free_port, make_environment, run
+
+__all__ = ["EXAMPLES", "Desk", "desk_without_servers", "lines_of"]
+
+EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
+
+
+class Desk:
+    """Terminals in which examples are started, and which are closed at the end."""
+
+    def __init__(self, environment: dict[str, str]) -> None:
+        self.environment = environment
+        self._open = ExitStack()
+
+    def close(self) -> None:
+        self._open.close()
+
+    def event_server(self, *words: str) -> str:
+        """Start an event server; return its address."""
+        program = Program(["-m", "gpyro", "es", "-p", "0", *words], self.environment)
+        server = self._open.enter_context(program)
+        uri = server.read_until("URI=")
+        server.read_until("Event Server started.")
+        return uri
+
+    def name_server(self) -> None:
+        server = self._open.enter_context(Program(["-m", "gpyro", "ns"], self.environment))
+        server.read_until("Name Server started.")
+
+    def start(self, example: str, *words: str, has_input: bool = False, **variables: str) -> Program:
+        """Start one, with these variables in its environment besides those of all."""
+        program = Program(
+            ["-u", str(EXAMPLES / example), *words], {**self.environment, **variables}, has_input=has_input
+        )
+        return self._open.enter_context(program)
+
+    def serve(self, example: str, *words: str) -> Program:
+        """Start one that serves, and wait for its first line, which tells that it is ready."""
+        program = self.start(example, *words)
+        program.read_until("")
+        return program
+
+    def run(self, example: str, *words: str) -> list[str]:
+        """Run one to its end; return its lines."""
+        return lines_of(run([str(EXAMPLES / example), *words], self.environment))
+
+
+def lines_of(ended: Ended) -> list[str]:
+    """Return what a program has printed; it has succeeded."""
+    assert (ended.status, ended.stderr) == (0, "")
+    return ended.stdout.splitlines()
+
+
+@contextmanager
+def desk_without_servers(storage: Path) -> Iterator[Desk]:
+    """Give a desk at which nothing runs yet, and where programs look for a name server at one port only."""
+    desk = Desk(make_environment(storage, ns_port=free_port(), ns_hostname="127.0.0.1", ns_broadcast=0))
+    try:
+        yield desk
+    finally:
+        desk.close()
