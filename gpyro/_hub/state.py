@@ -386,6 +386,8 @@ def current_state() -> HubState:
     ours = hub is None
     if hub is None:
         hub = get_hub()
+        # It is raised where the main greenlet waits. gevent prints it as well, as if something were broken.
+        hub.NOT_ERROR = (*hub.NOT_ERROR, KeyboardInterrupt)
     try:
         return hub.gpyro_state  # type: ignore[no-any-return]
     except AttributeError:

@@ -9,7 +9,9 @@ import gevent
 import pytest
 
 import gpyro
+from tests.support.events import event_server
 from tests.support.programs import PROGRAMS, Program, make_environment
+from tests.support.servers import Bench
 from tests.support.serving import wait_until
 
 BOTH = pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -98,3 +100,19 @@ def test_handlers_are_defaults_again_after_a_loop_that_ends_by_itself() -> None:
     with gpyro.Daemon(port=0, norange=True) as daemon:
         daemon.requestLoop(lambda: False)
     assert [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)] == before
+
+
+@pytest.mark.parametrize("kind", ["call", "events"])
+def test_ctrl_c_in_a_client_that_waits_is_one_exception_there_and_nothing_is_printed(
+    tmp_path: Path, kind: str
+) -> None:
+    with event_server() as server:
+        bench = Bench()
+        uri = server.uri if kind == "events" else str(server.running.connect(bench))
+        program = [str(PROGRAMS / "waiting_client.py"), uri, kind]
+        with Program(program, make_environment(tmp_path)) as client:
+            wait_until(lambda: bench.entered or server.service.status()["links"])
+            client.read_until("waits")
+            ended = client.stop(signal.SIGINT)
+        assert (ended.status, ended.stdout.splitlines()[-1], ended.stderr) == (0, "interrupted", "")
+        bench.go.set()
