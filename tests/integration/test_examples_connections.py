@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.examples import Desk, desk_without_servers, lines_of
+from tests.support.examples import Desk, chat_in_two_rooms, desk_without_servers, lines_of
 from tests.support.programs import run
 
 
@@ -47,22 +47,7 @@ def test_kitchen_notices_that_a_guest_is_gone(desk: Desk) -> None:
 
 def test_chat_without_an_event_server_passes_on_what_is_typed_to_those_in_the_room(desk: Desk) -> None:
     server = desk.serve("chat-no-es/server.py")
-    anna = desk.start("chat-no-es/chat.py", "anna", "tea", has_input=True)
-    anna.read_until("*** anna, you are in tea")
-    bert = desk.start("chat-no-es/chat.py", "bert", "tea", has_input=True)
-    anna.read_until("*** bert comes in")
-    carl = desk.start("chat-no-es/chat.py", "carl", "coffee", has_input=True)
-    carl.read_until("*** carl, you are in coffee")
-
-    for number in range(20):
-        anna.type_line(f"line {number}")
-    bert.read_until("<anna> line 19")
-    bert.type_line("and ünïcode — too")
-    anna.read_until("<bert> and ünïcode — too")
-    bert.type_line("/quit")
-    anna.read_until("*** bert leaves")
-    anna.end_input()
-    carl.end_input()
+    anna, bert, carl = chat_in_two_rooms(desk, "chat-no-es/chat.py")
 
     assert lines_of(bert.finish()) == [
         "*** bert, you are in tea", *(f"<anna> line {number}" for number in range(20))

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.examples import EXAMPLES, Desk, desk_without_servers, lines_of
+from tests.support.examples import EXAMPLES, Desk, chat_in_two_rooms, desk_without_servers, lines_of
 from tests.support.programs import run
 
 SYMBOLS = ["SUNW", "IBM", "SGI", "MSFT", "SAP"]
@@ -105,22 +105,7 @@ def test_a_table_that_is_ended_early_shows_what_it_has(desk: Desk) -> None:
 
 
 def test_chat_passes_on_what_is_typed_to_those_in_the_room_and_to_nobody_else(desk: Desk) -> None:
-    anna = desk.start("chat/chat.py", "anna", "tea", has_input=True)
-    anna.read_until("*** anna, you are in tea")
-    bert = desk.start("chat/chat.py", "bert", "TEA", has_input=True)
-    anna.read_until("*** bert comes in")
-    carl = desk.start("chat/chat.py", "carl", "coffee", has_input=True)
-    carl.read_until("*** carl, you are in coffee")
-
-    for number in range(20):
-        anna.type_line(f"line {number}")
-    bert.read_until("<anna> line 19")
-    bert.type_line("and ünïcode — too")
-    anna.read_until("<bert> and ünïcode — too")
-    bert.type_line("/quit")
-    anna.read_until("*** bert leaves")
-    anna.end_input()
-    carl.end_input()
+    anna, bert, carl = chat_in_two_rooms(desk, "chat/chat.py", "TEA")
 
     said = [line for line in lines_of(bert.finish()) if line.startswith("<")]
     assert said == [f"<anna> line {number}" for number in range(20)]

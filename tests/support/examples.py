@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tests.support.programs import Ended, Program, free_port, make_environment, run
 
-__all__ = ["EXAMPLES", "Desk", "desk_without_servers", "lines_of"]
+__all__ = ["EXAMPLES", "Desk", "chat_in_two_rooms", "desk_without_servers", "lines_of"]
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 
@@ -67,3 +67,28 @@ def desk_without_servers(storage: Path) -> Iterator[Desk]:
         yield desk
     finally:
         desk.close()
+
+
+def chat_in_two_rooms(desk: Desk, example: str, berts: str = "tea") -> tuple[Program, Program, Program]:
+    """Let Anna and Bert talk in one room, which Bert may spell otherwise, and Carl sit in another.
+
+    Returns:
+        The three, who have left.
+    """
+    anna = desk.start(example, "anna", "tea", has_input=True)
+    anna.read_until("*** anna, you are in tea")
+    bert = desk.start(example, "bert", berts, has_input=True)
+    anna.read_until("*** bert comes in")
+    carl = desk.start(example, "carl", "coffee", has_input=True)
+    carl.read_until("*** carl, you are in coffee")
+
+    for number in range(20):
+        anna.type_line(f"line {number}")
+    bert.read_until("<anna> line 19")
+    bert.type_line("and ünïcode — too")
+    anna.read_until("<bert> and ünïcode — too")
+    bert.type_line("/quit")
+    anna.read_until("*** bert leaves")
+    anna.end_input()
+    carl.end_input()
+    return anna, bert, carl
