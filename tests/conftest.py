@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import signal
 import socket
 import sys
 from collections.abc import Iterator
@@ -39,6 +40,11 @@ def _keep_broadcasts_on_this_machine() -> None:
 
 
 _keep_broadcasts_on_this_machine()
+
+
+# A shell that starts the tests in the background has them ignore ctrl-C, and with them the programs they start.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def _make_importable(name: str, place: Path) -> None:

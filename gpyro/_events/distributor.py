@@ -134,8 +134,9 @@ class Distributor:
         now = time.time()
         records = [EventRecord(subject, fold(subject), now, publisher, payload) for subject in subjects]
         queues = self._queues_of(subjects)
-        reserved = self._reserve(queues, records) if self.queues else []
-        if reserved:
+        reserved: _Reserved = []
+        if any(queues):
+            reserved = self._reserve(queues, records)
             # While this one waited, a queue may have been removed, and another one made under its name.
             queues = [[one for one in some if self.queues.get(one.record.name) is one] for some in queues]
         publication = _Publication(queues)
@@ -251,15 +252,16 @@ class Distributor:
         # In one order, so that no two publishers wait for each other.
         for queue, (count, size) in sorted(wanted.items(), key=lambda one: one[0].record.name):
             try:
-                if not queue.reserve(count, size):
-                    self._await_promise(queue, count, size)
+                has_room = queue.reserve(count, size) or self._await_promise(queue, count, size)
             except BaseException:
                 self._release(reserved)
                 raise
-            reserved.append((queue, count, size))
+            if has_room:
+                reserved.append((queue, count, size))
         return reserved
 
-    def _await_promise(self, queue: NamedQueue, count: int, size: int) -> None:
+    def _await_promise(self, queue: NamedQueue, count: int, size: int) -> bool:
+        """Wait until there is room; False where the queue is gone meanwhile."""
         signal = hub.Signal()
         answers: list[bool] = []
 
@@ -286,12 +288,13 @@ class Distributor:
                 queue.withdraw(waiting)
             if not answers and self.is_ending:
                 raise ServerBusyError("the event server is shutting down; the event was not published")
-        if answers != [True]:
+        if answers != [True] and not queue.is_removed:
             raise EventQueueFullError(
                 f"the queue {queue.record.name!r} is full: {len(queue)} events are not acknowledged, there is "
                 f"no room for {count} more, its limits are {queue.record.limit} events and {queue.limit_bytes} "
                 "bytes; nothing was published. Take from it faster, or remove it"
             )
+        return answers == [True]
 
     @staticmethod
     def _release(reserved: _Reserved) -> None:

@@ -113,8 +113,10 @@ class Inbox:
         self._crew = None
         if self.is_queue:
             self.pending.clear()
-            self._in_hand.clear()
             self._failed.clear()
+            self._in_hand = {sequence: work for sequence, work in self._in_hand.items() if work is not None}
+            for work in self._lanes.values():
+                work.rows.clear()
 
     def begin_anew(self) -> None:
         """The server sends all again that is not done, in order; so what failed needs no mark any more."""

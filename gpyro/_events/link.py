@@ -133,11 +133,16 @@ class Link:
         hub.run_in_hub_of(self._state, partial(self._renew, member))
 
     def _renew(self, member: Subscription) -> None:
-        number = self._members.get(member)
+        if member not in self._members:
+            return
+        number = self._members[member]
         if number is not None:
+            if self._by_number.get(number, (None, None))[1] == member.token:
+                return
             self._by_number.pop(number, None)
             self._members[member] = None
-            hub.spawn_in(self._state, self._attach_beside)
+        self._put_off.pop(member, None)
+        hub.spawn_in(self._state, self._attach_beside)
 
     def note(self, member: Subscription) -> None:
         """It has something to tell the server."""
@@ -252,15 +257,19 @@ class Link:
                 self._interrupt()
 
     def _attach_some(self, some: list[Subscription]) -> None:
-        token = self._token
-        ready = [member for member in some if member.token is not None or self._reopen(member)]
-        if not ready:
+        """Attach those that have a box first; to make one may take long."""
+        self._attach_boxes([member for member in some if member.token is not None])
+        self._attach_boxes([member for member in some if member.token is None and self._reopen(member)])
+
+    def _attach_boxes(self, some: list[Subscription]) -> None:
+        if not some:
             return
-        boxes = [[member.token, member.inbox.received, member.inbox.limit] for member in ready]
+        token = self._token
+        boxes = [[member.token, member.inbox.received, member.inbox.limit] for member in some]
         numbers = self._es.attach(token, boxes)
         if token != self._token:
             return
-        for member, (box, _, _), number in zip(ready, boxes, numbers, strict=True):
+        for member, (box, _, _), number in zip(some, boxes, numbers, strict=True):
             if member.token != box:
                 continue  # It has another one by now.
             if number is None:
@@ -276,19 +285,25 @@ class Link:
     def _reopen(self, member: Subscription) -> bool:
         """Have the server make a box again for one whose box it has forgotten; others are not kept from theirs."""
         try:
-            member.reopen(self._es)
+            if not member.reopen(self._es):
+                # Its program makes it one, and tells by `renew`; or fails with that.
+                self._try_later(member, FIRST_REOPEN_SECONDS)
+                return False
         except (ServerBusyError, StorageError) as exc:
             seconds = self._put_off.get(member, (0.0, FIRST_REOPEN_SECONDS / 2))[1] * 2
             seconds = min(seconds, LAST_REOPEN_SECONDS)
             _log.warning("%r has no place at the event server; next try in %g s: %s", member, seconds, exc)
-            self._put_off[member] = time.monotonic() + seconds, seconds
-            self._state.later(seconds, partial(hub.spawn_in, self._state, self._attach_beside))
+            self._try_later(member, seconds)
             return False
         except (EventError, PatternError, AccessDeniedError) as exc:
             self._give_up(member, exc)
             return False
         self._put_off.pop(member, None)
         return True
+
+    def _try_later(self, member: Subscription, seconds: float) -> None:
+        self._put_off[member] = time.monotonic() + seconds, seconds
+        self._state.later(seconds, partial(hub.spawn_in, self._state, self._attach_beside))
 
     def _give_up(self, member: Subscription, exc: Exception) -> None:
         self._members.pop(member, None)

@@ -159,16 +159,20 @@ class Mailbox:
         self.is_stalled = True
         waiting, self.waiting = self.waiting, deque()
         for blocked in waiting:
-            self._drop(1)
-            blocked.end(False)
+            if blocked.is_taken is None:
+                self.dropped += 1
+                blocked.end(False)
+            self._note_gap(1)
+        self._announce()
 
     def withdraw(self, blocked: Blocked) -> None:
         """A publisher has stopped waiting; harmless where that is settled already."""
-        if blocked.is_taken is None and blocked in self.waiting:
-            self.waiting.remove(blocked)
+        if blocked.is_taken is None:
+            # It leaves a gap in its place, behind those that go on waiting before it.
             blocked.is_taken = False
-            self._drop(1)
+            self.dropped += 1
             self._let_in()
+            self._announce()
 
     def note_lost(self, count: int | None) -> None:
         """Tell the subscriber that events before those that come were lost."""
@@ -286,8 +290,15 @@ class Mailbox:
 
     def _let_in(self) -> None:
         """Give room that was made to those who wait for it."""
-        while self.waiting and self._has_room(self.waiting[0].record.size):
-            blocked = self.waiting.popleft()
+        while self.waiting:
+            blocked = self.waiting[0]
+            if blocked.is_taken is not None:
+                self.waiting.popleft()
+                self._note_gap(1)
+                continue
+            if not self._has_room(blocked.record.size):
+                break
+            self.waiting.popleft()
             self.unsent.append(blocked.record)
             self.count += 1
             self.bytes += blocked.record.size
@@ -324,8 +335,9 @@ class Mailbox:
         self.count = self.bytes = 0
         waiting, self.waiting = self.waiting, deque()
         for blocked in waiting:
-            # Who is gone has not missed anything that it could have had.
-            blocked.end(True)
+            if blocked.is_taken is None:
+                # Who is gone has not missed anything that it could have had.
+                blocked.end(True)
         if self.on_closed is not None:
             self.on_closed(self)
 

@@ -187,7 +187,7 @@ class Members:
             if options.changes(queue.record):
                 record = options.changed(queue.record)
                 self.distributor.storage.put_queue(record).settle()
-                queue.record = record
+                queue.change(record)
             return queue
         record = options.new_record(identity, time.time())
         self.distributor.storage.put_queue(record).settle()
@@ -306,7 +306,7 @@ class Members:
         record = queue.record._replace(subjects=tuple(subjects), patterns=tuple(patterns))
         if record != queue.record:
             self.distributor.storage.put_queue(record).settle()
-            queue.record = record
+            queue.change(record)
 
     def _check_there(self, queue: NamedQueue) -> None:
         if self.distributor.queues.get(queue.record.name) is not queue:
@@ -355,6 +355,7 @@ class Members:
             self.distributor.storage.remove_queue(queue.record.name).settle()
             self.distributor.queues.pop(queue.record.name)
             self.distributor.index.discard(queue)
+            queue.is_removed = True
             queue.refuse()
         for member in [member for member in self.members.values() if member.target is queue]:
             if member.session is not None:
@@ -517,7 +518,11 @@ class Members:
             return 0
         now = time.monotonic()
         for queue in self.distributor.queues.values():
-            queue.look(now)
+            try:
+                queue.look(now)
+            except Exception:
+                # A defect in one shall not end the clock of all.
+                _log.exception("%r could not be looked at", queue)
         often = min(SWEEP_SECONDS, self.settings.es_resume_seconds / 2)
         if now - self._swept >= often and not self._sweeping and self._state is not None:
             self._swept, self._sweeping = now, True

@@ -52,12 +52,13 @@ class Delivery(NamedTuple):
 
 
 class _Item:
-    __slots__ = ("consumer", "deadline", "deliveries", "has_begun", "lane", "record")
+    __slots__ = ("consumer", "deadline", "deliveries", "failures", "has_begun", "lane", "record")
 
     def __init__(self, record: EventRecord, lane: _Lane) -> None:
         self.record = record
         self.lane = lane
         self.deliveries = 0
+        self.failures = 0
         self.consumer: Consumer | None = None
         #: Whether its consumer has come to it, as far as that can be known; then it has a deadline.
         self.has_begun = False
@@ -190,6 +191,8 @@ class NamedQueue:
         #: Room that was promised, to events that are not in it yet.
         self.reserved = 0
         self.is_stalled = False
+        #: True once it was removed: who waits for it need not any more.
+        self.is_removed = False
         self.redelivered = 0
         self.delivered = 0
         self._items: dict[int, _Item] = {}
@@ -255,6 +258,11 @@ class NamedQueue:
         self.bytes -= record.size
         self._add(record)
 
+    def change(self, record: QueueRecord) -> None:
+        """Go on with this record; it may have more room."""
+        self.record = record
+        self._let_in()
+
     def give_up(self, late: Waiting) -> None:
         """A publisher has waited for too long.
 
@@ -317,13 +325,18 @@ class NamedQueue:
     def leave(self, consumer: Consumer) -> None:
         """A consumer has gone for good: what is out there goes to others."""
         if consumer in self.consumers:
-            self.release_all(consumer)
             self.consumers.remove(consumer)
+            self.release_all(consumer)
 
     def release_all(self, consumer: Consumer) -> None:
         """A consumer's connection is gone: what is out there waits again, also for itself."""
         consumer.is_late = False
         self._let_go(consumer)
+        if self._free:
+            # It may have been told of these, and has gone without taking them.
+            for other in self.consumers:
+                if other is not consumer:
+                    other.announce()
 
     def _let_go(self, consumer: Consumer) -> None:
         for lane in dict.fromkeys(item.lane for item in consumer.out.values()):
@@ -358,6 +371,8 @@ class NamedQueue:
             else:
                 holder = item.consumer
                 self._take_back(item, holder)
+                # It may stand in `sent_ahead` still, and is not to be begun there.
+                item.consumer = None
                 self._begin(holder, now)
                 holder.delivered += 1
                 lane.out -= 1
@@ -380,7 +395,8 @@ class NamedQueue:
                 self._send_anew(consumer, number)
                 continue
             consumer.failed += 1
-            delay = min(FIRST_DELAY_SECONDS * 2 ** min(item.deliveries - 1, 20), self.record.redeliver_seconds)
+            item.failures += 1
+            delay = min(FIRST_DELAY_SECONDS * 2 ** min(item.failures - 1, 20), self.record.redeliver_seconds)
             self._release(item.lane)
             self._begin(consumer, now)
             item.lane.holder, item.lane.is_delayed = None, True
@@ -403,7 +419,7 @@ class NamedQueue:
         To be called about once a second, more often if delays shall be kept more exactly.
         """
         for consumer in self.consumers:
-            if consumer.begun and min(item.deadline for item in consumer.out.values()) <= now:
+            if consumer.begun and min([item.deadline for item in consumer.out.values()], default=now) <= now:
                 # It hangs, or has more than it can do: others get all that it has.
                 consumer.is_late = True
                 self._let_go(consumer)
@@ -472,7 +488,8 @@ class NamedQueue:
         elif not lane.out and lane.holder is not None:
             lane.holder = None
             self._offer(lane)
-        elif lane.waiting and lane.holder is None:
+        elif lane.waiting and (lane.holder is None or holder is None):
+            # Another one may be the first of those that wait.
             self._offer(lane)
         if holder is not None:
             if holder.lanes or self._free:

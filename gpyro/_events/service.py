@@ -7,6 +7,7 @@ Source: Pyro 3 manual, chapter 6; Pyro.EventService.Server.
 
 from __future__ import annotations
 
+import reprlib
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -187,6 +188,8 @@ class EventService(ObjBase):
         session = self._members.session(link)
         numbers: list[int | str | None] = []
         for token, received, limit in boxes:
+            if type(received) is not int or type(limit) is not int:
+                raise EventError(f"received={received!r}, limit={limit!r}; both are whole numbers")
             try:
                 member = self._members.find(token)
             except EventError:
@@ -292,9 +295,11 @@ class EventService(ObjBase):
             for number in numbers:
                 box = boxes.get(number)
                 if type(box) is Mailbox:
+                    if len(what) != 1 or type(what[0]) is not int:
+                        raise EventError(f"a subscriber tells how many entries are done, not {reprlib.repr(what)}")
                     box.acknowledge(what[0])
                 elif isinstance(box, Consumer):
-                    self._members.note_done_in_queue(box, *what)
+                    self._members.note_done_in_queue(box, *_checked_done(what))
 
     def _listed(self, after: int) -> list[Member]:
         return [member for member in self._members.members.values() if member.box.number > after]
@@ -306,6 +311,21 @@ def _checked(subscriber: Any) -> Any:
             f"a subscriber is an object with a method event(), or a proxy for one, not {type(subscriber).__name__}"
         )
     return subscriber
+
+
+def _checked_done(what: list[Any]) -> tuple[list[int], list[list[int]], int]:
+    """Return what a queue's subscriber tells, in parts; nothing is done where something of it is not right."""
+    try:
+        done, failed, total = what
+        pairs = [part for pair in failed for part in pair]
+        if all(type(part) is int for part in (*done, *pairs, total)) and all(len(pair) == 2 for pair in failed):
+            return done, failed, total
+    except (TypeError, ValueError):
+        pass
+    raise EventError(
+        "of a queue's subscriber are told sequences, pairs of a sequence and a lane, and how many failures there "
+        f"were, not {reprlib.repr(what)}"
+    )
 
 
 def _caller_id() -> str:

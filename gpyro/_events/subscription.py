@@ -108,12 +108,17 @@ class Subscription:
             return True
         return False
 
-    def reopen(self, es: Any) -> None:
+    def reopen(self, es: Any) -> bool:
         """Have the server make a box again if there is none, with what came since the last event, as far as it
-        still has that."""
-        with self._box_changes:
+        still has that; False where the program is about to do so."""
+        if not self._box_changes.try_enter():
+            return False
+        try:
             if self.token is None:
                 self._reopen(es)
+        finally:
+            self._box_changes.leave()
+        return True
 
     def _reopen(self, es: Any) -> None:
         since: list[Any] | None = [self._log, self.inbox.last]

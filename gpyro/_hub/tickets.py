@@ -11,6 +11,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections import deque
 from typing import Any
 
@@ -22,8 +23,8 @@ from gpyro._hub.threads import NativeLock, native_event
 __all__ = ["Bell", "Ticket", "Turns"]
 
 
-#: How long a turn is waited for in one piece.
-LOOK_SECONDS = 3600.0
+#: Between two looks whether the thread of one whose turn it is lives.
+LOOK_SECONDS = 1.0
 
 
 class Bell:
@@ -89,31 +90,49 @@ class Ticket:
 
 
 class Turns:
-    """Lets one in at a time, in the order in which they came; who is in may wait, and may not come again."""
+    """Lets one in at a time, in the order in which they came; who is in may wait, and may not come again.
+
+    Greenlets of a thread that has ended neither leave nor take their turn: those who wait look now and then.
+    """
 
     def __init__(self) -> None:
         self._lock = NativeLock()
-        self._waiting: deque[Ticket] = deque()
-        self._is_taken = False
+        self._waiting: deque[tuple[Ticket, HubState]] = deque()
+        #: Whose turn it is.
+        self._holder: HubState | None = None
 
     def __repr__(self) -> str:
-        return f"<Turns {'taken' if self._is_taken else 'free'}, {len(self._waiting)} wait>"
+        return f"<Turns {'free' if self._holder is None else 'taken'}, {len(self._waiting)} wait>"
+
+    def try_enter(self) -> bool:
+        """Go in if nobody is in; False otherwise."""
+        state = current_state()
+        with self._lock:
+            if self._holder is not None and _lives(self._holder):
+                return False
+            self._holder = state
+            return True
+
+    def leave(self) -> None:
+        """Let the next one in; after `try_enter`."""
+        self._pass_on()
 
     def __enter__(self) -> None:
+        state = current_state()
+        entry = Ticket(), state
         with self._lock:
-            if not self._is_taken:
-                self._is_taken = True
+            if self._holder is None or not _lives(self._holder):
+                self._holder = state
                 return
-            ticket = Ticket()
-            self._waiting.append(ticket)
+            self._waiting.append(entry)
         try:
-            while not ticket.wait(LOOK_SECONDS):
-                pass
+            while not entry[0].wait(LOOK_SECONDS):
+                self._pass_on(only_from_dead=True)
         except BaseException:
             with self._lock:
-                is_in = ticket not in self._waiting
+                is_in = entry not in self._waiting
                 if not is_in:
-                    self._waiting.remove(ticket)
+                    self._waiting.remove(entry)
             if is_in:
                 # It was this one's turn already.
                 self._pass_on()
@@ -122,12 +141,22 @@ class Turns:
     def __exit__(self, *exc_info: object) -> None:
         self._pass_on()
 
-    def _pass_on(self) -> None:
+    def _pass_on(self, only_from_dead: bool = False) -> None:
         with self._lock:
-            following = self._waiting.popleft() if self._waiting else None
-            self._is_taken = following is not None
+            if only_from_dead and self._holder is not None and _lives(self._holder):
+                return
+            following = None
+            while self._waiting and following is None:
+                ticket, state = self._waiting.popleft()
+                following = ticket if _lives(state) else None
+            self._holder = None if following is None else state
         if following is not None:
             following.end()
+
+
+def _lives(state: HubState) -> bool:
+    # Not every hub is told of its thread's end.
+    return not state.ended and state.thread_id in sys._current_frames()
 
 
 class _Wake:

@@ -199,6 +199,32 @@ def test_program_that_subscribes_while_its_link_makes_its_box_again_has_one_box(
         recorder.ES._release()
 
 
+def test_program_that_takes_long_to_subscribe_keeps_no_other_subscriber_of_the_thread_waiting() -> None:
+    port = free_port()
+    uri = f"PYRO://127.0.0.1:{port}/eventserver"
+    with event_server_at(port, Gated) as service:
+        assert isinstance(service, Gated)
+        service.gate.set()
+        quick, slow = Recorder(uri), Recorder(uri)
+        quick.subscribe("a")
+        service.gate.clear()
+        subscribing = gevent.spawn(slow.subscribe, "b")
+        eventually(lambda: service.waiting == 2)
+        jobs = [gevent.spawn(one.listen) for one in (slow, quick)]
+        eventually(lambda: [entry["state"] for entry in service.subscribers()] == ["listening"])
+        service.publish("a", 1)
+        quick.wait_for(1)
+        service.gate.set()
+        subscribing.get(timeout=SECONDS)
+        eventually(lambda: [entry["state"] for entry in service.subscribers()] == ["listening"] * 2)
+        service.publish("b", 2)
+        slow.wait_for(1)
+        for one in (slow, quick):
+            one.abort()
+        gevent.joinall(jobs, timeout=SECONDS, raise_error=True)
+        quick.ES._release()
+
+
 def test_subscriber_that_was_closed_listens_to_nothing() -> None:
     with event_server() as server:
         recorder = server.recorder("a")

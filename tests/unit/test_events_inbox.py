@@ -215,3 +215,16 @@ def test_what_was_done_and_not_told_is_told_to_the_next_box_of_the_same_log_alon
     handler.take([row(2)])
     handler.inbox.change_box(0, False)
     assert handler.inbox.collect() == [[], [], 0]
+
+
+def test_what_stands_behind_a_running_handler_goes_when_listening_ends_and_the_handler_keeps_its_own() -> None:
+    handler = Handler(is_queue=True)
+    handler.gates = {1: Gate()}
+    handler.take([row(1), row(2)])
+    handler.inbox.end()
+    handler.inbox.begin(handler.crew, 2)
+    handler.take([row(1, deliveries=2)])
+    handler.gates[1].set()
+    eventually(lambda: handler.inbox.running == 0)
+    assert handler.got == [1], "2 went to others, and 1 is not begun twice at a time"
+    assert handler.inbox.collect() == [[1], [], 0]

@@ -145,6 +145,22 @@ def test_publisher_that_stops_waiting_leaves_a_gap() -> None:
     assert blocked.is_taken is False and mailbox.dropped == 1
 
 
+def test_publisher_in_the_middle_that_stops_waiting_leaves_its_gap_in_its_place() -> None:
+    mailbox = make(limit=1)
+    assert mailbox.put(record(1))
+    waiting = []
+    for sequence in (2, 3, 4):
+        assert not mailbox.put(record(sequence))
+        waiting.append(mailbox.wait(record(sequence), lambda: None))
+    mailbox.withdraw(waiting[1])
+    got: list[Any] = []
+    for number in range(1, 5):
+        got += take(mailbox)
+        mailbox.acknowledge(number)
+    assert got == [1, 2, ("lost", 1), 4]
+    assert mailbox.dropped == 1 and [one.is_taken for one in waiting] == [True, False, True]
+
+
 def test_one_event_always_has_room_however_large() -> None:
     mailbox = make(limit_bytes=10)
     assert mailbox.put(record(1, 1000))

@@ -280,6 +280,43 @@ def test_consumers_are_bounded() -> None:
         queue.join(1, "w")
 
 
+def test_failure_told_with_what_was_done_after_it_leaves_nothing_begun() -> None:
+    queue = make()
+    worker = join(queue)
+    put(queue, record(1, "a"), record(2, "b"), record(3, "c"))
+    assert take(worker) == [1, 2, 3]
+    # As a link tells it: what is done first, then what failed.
+    assert queue.acknowledge([2, 3], 0.0) == [2, 3]
+    queue.fail(worker, [(1, 1)], 1, 0.0)
+    assert worker.begun == 0
+    queue.look(1.0)
+    assert take(worker) == [1]
+
+
+def test_first_failure_waits_shortly_however_often_it_went_out_for_others() -> None:
+    queue = make()
+    worker = join(queue)
+    put(queue, record(1), record(2))
+    for number in range(6):
+        take(worker)
+        queue.fail(worker, [(1, 1)], number + 1, 0.0)
+        queue.look(REDELIVER)
+    assert take(worker) == [1, 2]
+    queue.acknowledge([1], 0.0)
+    queue.fail(worker, [(2, 1)], 7, 0.0)
+    assert queue.next_look() == pytest.approx(0.25)
+
+
+def test_queue_that_gets_larger_lets_in_who_waits() -> None:
+    size = record(1).size
+    queue = make(1)
+    put(queue, record(1))
+    answers: list[bool] = []
+    queue.wait(1, size, answers.append)
+    queue.change(queue.record._replace(limit=2))
+    assert answers == [True]
+
+
 class Model(RuleBasedStateMachine):
     """Workers come and go, fail and hang: nothing is lost, and each lane stays in order at whoever has it."""
 
@@ -298,9 +335,11 @@ class Model(RuleBasedStateMachine):
         put(self.queue, record(self.sequence, subject, publisher))
 
     @precondition(lambda self: len(self.hands) < 4)
-    @rule()
-    def join(self) -> None:
-        self.hands[join(self.queue)] = []
+    @rule(limit=st.sampled_from([1, 2, 100]))
+    def join(self, limit: int) -> None:
+        worker = join(self.queue)
+        worker.limit = limit
+        self.hands[worker] = []
 
     @precondition(lambda self: self.hands)
     @rule(data=st.data(), most=st.integers(1, 5))
@@ -316,7 +355,11 @@ class Model(RuleBasedStateMachine):
     @rule(data=st.data())
     def acknowledge(self, data: st.DataObject) -> None:
         worker = data.draw(st.sampled_from([worker for worker, hand in self.hands.items() if hand]))
-        sequence, _ = self.hands[worker].pop(0)
+        # Of another lane than the first one, perhaps: that handler is slower.
+        hand = self.hands[worker]
+        firsts = [one for place, one in enumerate(hand) if one[1] not in [lane for _, lane in hand[:place]]]
+        sequence, lane = data.draw(st.sampled_from(firsts))
+        hand.remove((sequence, lane))
         self.queue.hear(worker)
         self.queue.acknowledge([sequence], 0.0)
         self.acknowledged.add(sequence)
@@ -346,6 +389,7 @@ class Model(RuleBasedStateMachine):
     def everything_is_there_until_it_is_acknowledged(self) -> None:
         assert len(self.queue) == self.sequence - len(self.acknowledged)
         for worker in self.hands:
+            assert worker.begun == sum(item.has_begun for item in worker.out.values())
             lanes: dict[str, int] = {}
             for sequence, item in worker.out.items():
                 key = item.record.subject + item.record.publisher

@@ -109,6 +109,52 @@ def test_turns_are_taken_by_threads_too() -> None:
     assert counts == [300]
 
 
+def test_turn_of_a_thread_that_has_ended_is_taken_over() -> None:
+    turns = hub.Turns()
+    entered, waits = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with turns:
+            entered.set()
+            # Its hub ends in the middle of this, with the thread.
+            gevent.sleep(SECONDS)
+
+    def work() -> None:
+        gevent.spawn(hold)
+        gevent.sleep(0)
+        assert waits.wait(SECONDS)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    assert entered.wait(SECONDS)
+    waiting = gevent.spawn(turns.__enter__)
+    gevent.sleep(0)
+    assert repr(turns) == "<Turns taken, 1 wait>"
+    waits.set()
+    thread.join(SECONDS)
+    waiting.get(timeout=SECONDS)
+    assert not turns.try_enter()
+    turns.leave()
+    assert turns.try_enter()
+
+
+def test_turn_is_not_given_to_a_thread_that_has_ended() -> None:
+    turns = hub.Turns()
+
+    def work() -> None:
+        gevent.spawn(turns.__enter__)
+        gevent.sleep(0)
+
+    with turns:
+        thread = threading.Thread(target=work)
+        thread.start()
+        thread.join(SECONDS)
+        assert repr(turns) == "<Turns taken, 1 wait>"
+        waiting = gevent.spawn(turns.__enter__)
+        gevent.sleep(0)
+    waiting.get(timeout=SECONDS)
+
+
 def test_no_timer_is_set_to_a_time_that_is_no_number() -> None:
     with pytest.raises(ValueError, match="a timer of nan seconds; a time is a number"):
         hub.Ticket().wait(float("nan"))
