@@ -410,7 +410,10 @@ class OwnItems:
     # A hub that is held for a second is noticed by every peer.
     watchdog_seconds = Seconds(1, "seconds that a method may hold the hub unnamed; 0: for ever", low=0)
     # The default size of gevent's own thread pool.
-    offload_threads = Whole(10, "threads for methods that block outside gevent", low=1, high=10_000)
+    offload_threads = Whole(
+        10, "threads for methods that block outside gevent; four times as many more may wait in remote calls",
+        low=1, high=10_000,
+    )  # fmt: skip
     # A hundred for each thread: at 10 ms a call the last one waits a second.
     offload_queue = Whole(1000, "offloaded calls that wait for a thread", low=1, high=10_000_000)
     # Kept for the next burst at 5 KiB each: 320 KiB.

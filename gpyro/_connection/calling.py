@@ -265,7 +265,7 @@ class Calling:
         if deadline is not None:
             timer = self.state.later(deadline - time.monotonic(), self._expire, request_id)
         try:
-            switch = self.hub.switch
+            switch = self.state.switch
             while waiting.frame is None and waiting.error is None:
                 switch()
         except BaseException:
@@ -336,7 +336,7 @@ class Calling:
         waiters.append(waiting)
         self._stream.hold_loop(True)
         try:
-            self.hub.switch()
+            self.state.switch()
         finally:
             waiting.greenlet = None
             if timer is not None:

@@ -22,6 +22,7 @@ this very thread.
 from __future__ import annotations
 
 import enum
+import functools
 import itertools
 import os
 import weakref
@@ -283,6 +284,7 @@ class Hold:
     def run_in_thread(self, function: Callable[..., Any], offload: Callable[[Callable[..., Any]], Any]) -> Any:
         """Run the method by `offload`; the object is free when the thread is through, however the call ends."""
 
+        @functools.wraps(function)
         def run(*args: Any, **kwargs: Any) -> Any:
             if not self._begin_in_thread():
                 raise CallCancelled("cancelled before it was started")

@@ -139,7 +139,10 @@ class Service:
         """Run a method in a thread of this daemon's pool."""
         if self._pool is None:
             assert self._state is not None
-            self._pool = hub.OffloadPool(self._state, self.settings.offload_threads, self.settings.offload_queue)
+            of = self.settings
+            self._pool = hub.OffloadPool(
+                self._state, of.offload_threads, of.offload_queue, of.busy_wait_seconds
+            )
         return self._pool.run(context, function, args, kwargs)
 
     def note_activity(self) -> None:

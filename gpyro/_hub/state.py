@@ -22,8 +22,8 @@ from greenlet import GreenletExit, greenlet
 from gpyro.configuration import config
 
 __all__ = [
-    "HubState", "Tenant", "Ticker", "Timer", "current_state", "fork_epoch", "is_current", "run_in_hub_of",
-    "run_soon_or_now", "spawn_in",
+    "HubState", "Tenant", "Ticker", "Timer", "current_state", "fork_epoch", "is_current", "leave_thread",
+    "run_in_hub_of", "run_soon_or_now", "spawn_in", "take_thread",
 ]  # fmt: skip
 
 #: Slots of the wheel: a bit more than a minute at one tick a second; longer waits go round.
@@ -104,6 +104,8 @@ class HubState:
 
     def __init__(self, hub: Any, ours: bool) -> None:
         self.hub = hub
+        #: How a remote call goes into the hub to wait there.
+        self.switch: Callable[[], Any] = getattr(_native_local, "wrap", _unwrapped)(hub.switch)
         self.loop = hub.loop
         self.ours = ours
         #: The thread's native id, which `sys._current_frames` knows.
@@ -383,7 +385,7 @@ class _Guard:
 def current_state() -> HubState:
     """Return the state of this thread's hub, made when first asked for."""
     hub = get_hub_if_exists()
-    ours = hub is None
+    ours = hub is None or hasattr(_native_local, "wrap")
     if hub is None:
         hub = get_hub()
         # It is raised where the main greenlet waits. gevent prints it as well, as if something were broken.
@@ -399,6 +401,21 @@ def current_state() -> HubState:
     if not is_main:
         _native_local.guard = _Guard(state)
     return state
+
+
+def take_thread(wrap: Callable[[Callable[[], Any]], Callable[[], Any]]) -> None:
+    """Begin a native thread of gpyro's own: its hub ends with it, and remote calls wait by what `wrap` returns."""
+    _native_local.wrap = wrap
+
+
+def leave_thread() -> None:
+    """A thread of gpyro's own is about to end; its hub shall too, also one that was made by gevent alone."""
+    if get_hub_if_exists() is not None:
+        current_state()
+
+
+def _unwrapped(switch: Callable[[], Any]) -> Callable[[], Any]:
+    return switch
 
 
 def is_current(state: HubState) -> bool:

@@ -73,12 +73,12 @@ class CallerEnd:
 
     def offload(self, context: Context, function: Callable[..., Any], args: Any, kwargs: Any) -> Any:
         """Run an offloaded callback in a thread of this hub's pool."""
-        pool = _pools.get(hub.current_state())
+        state, of = hub.current_state(), self.settings
+        pool = _pools.get(state)
         if pool is None:
-            pool = hub.OffloadPool(
-                hub.current_state(), self.settings.offload_threads, self.settings.offload_queue
+            pool = _pools[state] = hub.OffloadPool(
+                state, of.offload_threads, of.offload_queue, of.busy_wait_seconds
             )
-            _pools[hub.current_state()] = pool
         return pool.run(context, function, args, kwargs)
 
     def note_activity(self) -> None:

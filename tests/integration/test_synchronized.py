@@ -397,7 +397,7 @@ def test_refused_offloaded_call_frees_the_object() -> None:
         holders = [Offloaded(), Offloaded()]
         busy = [spawn(running.proxy(holder).block) for holder in holders]
         offloaded = Offloaded()
-        eventually(lambda: running.service._pool is not None and running.service._pool._unfinished == 2)
+        eventually(lambda: running.service._pool is not None and running.service._pool.unfinished == 2)
         with pytest.raises(gpyro.errors.ServerBusyError, match="offload_queue"):
             running.proxy(offloaded).note("never")
         assert is_free(offloaded)

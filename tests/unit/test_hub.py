@@ -629,7 +629,7 @@ def test_offload_pool_is_bounded_and_its_end_waits_for_nobody() -> None:
     go = threading.Event()
     first = gevent.spawn(pool.run, Context(), go.wait, (20,), {})
     wait_until(lambda: pool.busy == 1)
-    assert repr(pool) == "<OffloadPool 1 of 1 threads busy, 0 calls waiting>"
+    assert repr(pool) == "<OffloadPool 1 of 1 threads busy, 0 in remote calls, 0 calls waiting>"
     with pytest.raises(gpyro.errors.ServerBusyError, match=r"limit is 0 \(offload_queue\)"):
         pool.run(Context(), go.wait, (20,), {})
     pool.close()
@@ -639,6 +639,20 @@ def test_offload_pool_is_bounded_and_its_end_waits_for_nobody() -> None:
         pool.run(Context(), go.wait, (20,), {})
     go.set()
     assert first.get(timeout=10) is True
+
+
+def test_offload_pool_that_is_closed_runs_what_waits_and_ends_its_threads() -> None:
+    from contextvars import Context
+
+    pool = OffloadPool(hub.current_state(), threads=1, queue=1)
+    go = threading.Event()
+    calls = [gevent.spawn(pool.run, Context(), go.wait, (20,), {}) for _ in range(2)]
+    wait_until(lambda: pool.unfinished == 2)
+    pool.close()
+    assert pool._alive == 1
+    go.set()
+    assert [call.get(timeout=10) for call in calls] == [True, True]
+    assert (pool._alive, pool.unfinished) == (0, 0)
 
 
 def test_signals_are_those_of_the_main_thread_only() -> None:
