@@ -23,6 +23,12 @@ __all__ = ["find_ring", "ring_error", "too_long_inside", "waited_too_long"]
 MAX_CALLS, MAX_STEPS = 500, 2000
 #: Calls that an error names.
 MAX_NAMED = 20
+#: What cannot be told from here: calls of such a greenlet do not show whose they are.
+WAY_OUT = (
+    "If one that is inside waits for a greenlet or a thread that it has started itself, and that calls back, it "
+    "waits for itself, and trying again does not help: start it with contextvars.copy_context().run "
+    "(docs/usage.md)"
+)
 
 
 def find_ring(start: Hold) -> list[Hold]:
@@ -73,8 +79,8 @@ def waited_too_long(hold: Hold, seconds: float) -> ServerBusyError:
     told = _sentence(hold, [*map(_doing, reversed(before))])
     text = f"waited {seconds:g} s (synchronized_wait_seconds): {told}; the first was not started"
     if any(leg.is_own for other in before for leg in list(other.legs.values())):
-        return _error(f"perhaps a dead-lock, {text}", [hold, *reversed(before)])
-    return ServerBusyError(f"{text}; try again later")
+        return _error(f"perhaps a dead-lock, {text}. {WAY_OUT}", [hold, *reversed(before)])
+    return ServerBusyError(f"{text}; try again later. {WAY_OUT}")
 
 
 def too_long_inside(hold: Hold, seconds: float) -> DeadLockError:

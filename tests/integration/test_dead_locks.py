@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextvars
 import random
+import threading
 from typing import Any
 
+import gevent
 import pytest
 
 import gpyro
@@ -93,6 +96,45 @@ def test_call_that_comes_back_without_its_path_is_told_of_when_its_time_is_over(
         assert f"{title}.through (in its call of relay)" in str(error)
         assert error.chain == (f"{title}.note", f"{title}.through")
         assert account.started == []
+        assert is_free(account)
+
+
+def test_call_of_a_greenlet_that_the_method_inside_waits_for_is_told_the_way_out() -> None:
+    class Spawning(Account):
+        def spawn_plain(self, home: str) -> str:
+            return str(error_of(spawn(gpyro.Proxy(home).deposit, 1)))
+
+        def spawn_in_context(self, home: str) -> int:
+            return int(gevent.spawn(contextvars.copy_context().run, gpyro.Proxy(home).deposit, 1).get())
+
+        @gpyro.offload
+        def start_thread(self, home: str) -> str:
+            errors: list[str] = []
+
+            def deposit() -> None:
+                try:
+                    gpyro.Proxy(home).deposit(1)
+                except gpyro.errors.ServerBusyError as exc:
+                    errors.append(str(exc))
+
+            thread = threading.Thread(target=deposit)
+            thread.start()
+            thread.join(SECONDS)
+            return errors[0]
+
+    with running_daemon(synchronized_wait_seconds=0.1) as running:
+        account = Spawning()
+        home = running.connect(account)
+        title = f"Spawning {account.GUID()[:6]}"
+        text = (
+            f"waited 0.1 s (synchronized_wait_seconds): {title}.deposit waits for {title}.%s; the first "
+            "was not started; try again later. If one that is inside waits for a greenlet or a thread that it has "
+            "started itself, and that calls back, it waits for itself, and trying again does not help: start it "
+            "with contextvars.copy_context().run (docs/usage.md)"
+        )
+        assert running.proxy(home).spawn_plain(home) == text % "spawn_plain"
+        assert running.proxy(home).start_thread(home) == text % "start_thread"
+        assert running.proxy(home).spawn_in_context(home) == 1
         assert is_free(account)
 
 
