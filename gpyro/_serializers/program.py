@@ -1,7 +1,7 @@
 """Which modules are the program's own: neither the standard library's, nor installed, nor gpyro's.
 
 Told by where their files lie, and asked when it matters, as modules are imported later. Nothing is imported here
-for an answer; a path is looked at only to follow its links.
+for an answer; a path is looked at only to follow its links, and directories for the marks of installed packages.
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ __all__ = ["belongs_to_program", "find_module", "is_listed", "lies_under", "modu
 
 #: Directories of this name hold installed packages, whichever Python they are for.
 _INSTALLED = frozenset(("site-packages", "dist-packages"))
+#: How the directories end that tell of an installed distribution beside them.
+_MARKS = (".dist-info", ".egg-info")
 #: Where this package lies; in a checkout that may be below somebody's main script.
 _OURS = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 _MAIN = "__main__"
@@ -49,6 +51,8 @@ def belongs_to_program(
 ) -> bool:
     """Say whether a module is the main script, or its file lies under the main script's directory.
 
+    What was installed below that directory, as far as it has marks of that, is not the program's.
+
     Args:
         module: its full name.
         file: the path of its file; None where it has none, as `__main__` in an interactive session.
@@ -63,7 +67,11 @@ def belongs_to_program(
     if file is None or main_file is None or _is_library(file, libraries):
         return False
     # Python takes the directory of a script behind its links; a module that is a link itself lies where it is.
-    return any(lies_under(path, os.path.dirname(main)) for path in _both(file) for main in _both(main_file))
+    places = [
+        (path, main) for path in _both(file) for main in _both(main_file)
+        if lies_under(path, os.path.dirname(main))
+    ]  # fmt: skip
+    return bool(places) and not any(_is_vendored(path, main) for path, main in places)
 
 
 def lies_under(path: str, directory: str) -> bool:
@@ -96,6 +104,52 @@ def _is_library(file: str, libraries: Iterable[str] | None = None) -> bool:
         not _INSTALLED.isdisjoint(path.split(os.sep)) or any(lies_under(path, place) for place in libraries)
         for path in _both(file)
     )
+
+
+@lru_cache(maxsize=1000)
+def _is_vendored(file: str, main_file: str) -> bool:
+    """Say whether a file under the main script's directory was installed there (a wheel, a venv)."""
+    top = os.path.dirname(main_file)
+    if os.path.relpath(file, top).split(os.sep)[0] in _installed_beside(main_file):
+        return True
+    place = os.path.dirname(file)
+    while lies_under(place, top):
+        if _holds_installed(place):
+            return True
+        place = os.path.dirname(place)
+    return False
+
+
+@lru_cache(maxsize=1000)
+def _holds_installed(directory: str) -> bool:
+    return any(name == "pyvenv.cfg" or name.endswith(_MARKS) for name in _names_in(directory))
+
+
+@lru_cache(maxsize=10)
+def _installed_beside(main_file: str) -> frozenset[str]:
+    """Return the top names of what was installed into the main script's own directory, by its lists of files.
+
+    A list with the script itself is the program's own. So is an `*.egg-info` there: an editable install leaves it.
+    """
+    top, script = os.path.split(main_file)
+    found: set[str] = set()
+    for name in _names_in(top):
+        if name.endswith(".dist-info"):
+            try:
+                with open(os.path.join(top, name, "RECORD"), encoding="utf-8", errors="replace") as record:
+                    names = {line.lstrip('"').partition(",")[0].rstrip('"').partition("/")[0] for line in record}
+            except OSError:
+                continue
+            if script not in names:
+                found |= names
+    return frozenset(found)
+
+
+def _names_in(directory: str) -> list[str]:
+    try:
+        return os.listdir(directory)
+    except OSError:
+        return []  # A zip file, or nothing at all.
 
 
 # Programs have few modules, and following links takes system calls.

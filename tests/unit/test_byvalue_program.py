@@ -11,6 +11,7 @@ from types import ModuleType
 
 import pytest
 
+from gpyro._serializers import program
 from gpyro._serializers.program import belongs_to_program, is_listed, lies_under
 from gpyro.configuration import PROGRAM, ConfigurationError, Settings, read_surroundings
 
@@ -75,6 +76,69 @@ def test_links_are_followed_and_lie_where_they_are_as_well(tmp_path: Path) -> No
     assert is_own("parts", str(tmp_path / "app/parts.py"), main)
     assert not is_own("parts", str(tmp_path / "shared/parts.py"), main)
     assert not is_own("six", str(tmp_path / "app/six.py"), main)
+
+
+def make_files(top: Path, *places: str) -> None:
+    for place in places:
+        (top / place).parent.mkdir(parents=True, exist_ok=True)
+        (top / place).touch()
+
+
+@pytest.mark.parametrize(
+    ("mark", "file"),
+    [
+        ("lib/attrs-23.1.0.dist-info/METADATA", "lib/six.py"),
+        ("lib/attrs-23.1.0.dist-info/METADATA", "lib/attr/deep/parts.py"),
+        ("lib/six-1.16.egg-info/PKG-INFO", "lib/six.py"),
+        ("vendor/six-1.16/six-1.16.dist-info/WHEEL", "vendor/six-1.16/six.py"),
+        ("env/pyvenv.cfg", "env/lib/odd/parts.py"),
+    ],
+)
+def test_what_was_installed_below_the_main_scripts_directory_is_not(
+    tmp_path: Path, mark: str, file: str
+) -> None:
+    make_files(tmp_path, "main.py", "model/parts.py", mark, file)
+    main = str(tmp_path / "main.py")
+    assert not is_own("module", str(tmp_path / file), main)
+    assert is_own("model.parts", str(tmp_path / "model/parts.py"), main)
+
+
+def test_copied_sources_without_marks_count(tmp_path: Path) -> None:
+    make_files(tmp_path, "main.py", "lib/six.py")
+    assert is_own("six", str(tmp_path / "lib/six.py"), str(tmp_path / "main.py"))
+
+
+def test_marks_above_the_main_script_are_nothing_to_it(tmp_path: Path) -> None:
+    make_files(tmp_path, "pyvenv.cfg", "some-1.dist-info/RECORD", "app/main.py", "app/model/parts.py")
+    assert is_own("model.parts", str(tmp_path / "app/model/parts.py"), str(tmp_path / "app/main.py"))
+
+
+def test_what_was_installed_beside_the_main_script_is_told_by_its_list(tmp_path: Path) -> None:
+    make_files(
+        tmp_path, "main.py", "orders.py", "shop.egg-info/PKG-INFO", "six-1.16.dist-info/RECORD", "six.py",
+        "attr/a.py", "listless-1.dist-info/METADATA", "whole-1.dist-info/RECORD",
+    )  # fmt: skip
+    (tmp_path / "six-1.16.dist-info/RECORD").write_text('six.py,sha256=x,1\n"attr/a.py",,\n')
+    (tmp_path / "whole-1.dist-info/RECORD").write_text("main.py,,\norders.py,,\n")
+    main = str(tmp_path / "main.py")
+    assert not is_own("six", str(tmp_path / "six.py"), main)
+    assert not is_own("attr.a", str(tmp_path / "attr/a.py"), main)
+    assert is_own("orders", str(tmp_path / "orders.py"), main)
+
+
+def test_directories_are_looked_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make_files(tmp_path, "main.py", "model/a.py", "model/b.py")
+    looked: list[str] = []
+    names_in = program._names_in
+
+    def look(place: str) -> list[str]:
+        looked.append(place)
+        return names_in(place)
+
+    monkeypatch.setattr(program, "_names_in", look)
+    for name in ("a", "b", "a"):
+        assert is_own(name, str(tmp_path / f"model/{name}.py"), str(tmp_path / "main.py"))
+    assert looked == [str(tmp_path), str(tmp_path / "model")]
 
 
 def test_a_directory_is_not_one_whose_name_begins_alike() -> None:
