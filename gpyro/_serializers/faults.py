@@ -3,7 +3,8 @@
 The payload is an array of eleven; its parts are the fields of `_Parts`. Arguments and attributes are packed one by
 one, so that one that cannot be read at the receiver does not take the exception with it.
 
-An exception arrives as itself when its class is one of Python's own, of `gpyro.errors`, or registered; else as a
+An exception arrives as itself when its class is one of Python's own, of `gpyro.errors`, registered, or of the
+standard library's that are listed (`library_errors`); else as a
 subclass of RemoteError that is made here and carries the name. What is no Exception (KeyboardInterrupt,
 SystemExit, GeneratorExit, CallCancelled) would end the caller's program or greenlet, and arrives as a RemoteError
 as well.
@@ -22,6 +23,7 @@ import ormsgpack
 from .. import errors
 from ..errors import NoModuleError, RemoteError, SerializationError
 from ..util import bounded_lines, is_remote_note, remote_note
+from .library_errors import find_library_error, missing_attribute
 from .limits import Extension, Refused, Unpacker, describe
 from .registry import BY_CLASS, EXCEPTION_NAMES, EXCEPTIONS, builtin_base
 from .standard import broken, decodes
@@ -271,6 +273,9 @@ def _build(parts: _Parts, level: Unpacker) -> BaseException:
     args = [_read(blob, level) for blob in parts.args]
     attributes = {name: _read(blob, level) for name, blob in parts.attributes.items()}
     cls = EXCEPTIONS.get(parts.name)
+    if cls is None:
+        library = find_library_error(parts.name)
+        cls = None if library is None or missing_attribute(library, attributes) else library
     strange = None if cls is not None else level.strange_exception(parts.name)
     if parts.name == "builtins.BaseExceptionGroup":
         cls = EXCEPTIONS.get("builtins.ExceptionGroup")  # its members are Exceptions by now
@@ -334,6 +339,11 @@ class _UnnamedError(RemoteError):
 
     def __str__(self) -> str:
         return self._remote_text or super().__str__()
+
+    def __repr__(self) -> str:
+        # The class's name alone would pass for the class itself.
+        shown = ": ".join(filter(None, (self.remote_type, str(self))))
+        return f"RemoteError({shown!r})"
 
 
 _UnnamedError.__name__ = _UnnamedError.__qualname__ = "RemoteError"

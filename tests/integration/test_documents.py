@@ -44,7 +44,7 @@ def test_the_blocks_of_the_usage_page_run_one_after_another_in_one_process() -> 
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("PYRO://127.0.0.1:") == 3
-    assert done.stdout.endswith("0 %\n50 %\n100 %\ndone\n")
+    assert done.stdout.endswith("0 %\n50 %\n100 %\ndone\nnothing to do\n")
 
 
 def test_the_blocks_of_the_access_page_run_and_its_error_and_its_rights_are_as_shown() -> None:

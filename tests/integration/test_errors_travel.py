@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import queue
+import socket
+import subprocess
 import sys
 import traceback
+import urllib.error
 from typing import Any
 
 import pytest
@@ -131,3 +135,44 @@ def test_wrong_number_of_arguments_is_the_type_error_that_python_gives() -> None
         with pytest.raises(TypeError, match="unexpected keyword"):
             proxy.takes_two(1, 2, c=3)
         assert proxy.takes_two(1, b=2) == 3
+
+
+class Errands(gpyro.ObjBase):
+    def take(self) -> None:
+        queue.Queue(maxsize=1).get_nowait()
+
+    def run(self) -> None:
+        raise subprocess.CalledProcessError(3, ["ls", "x"], b"out")
+
+    def fetch(self) -> None:
+        raise urllib.error.URLError(socket.gaierror(-2, "Name or service not known"))
+
+    def ask_back(self, callback: Any) -> str:
+        try:
+            callback.look()
+        except socket.gaierror as exc:
+            return f"caught {exc.errno}"
+        return "nothing"
+
+
+class Caller(gpyro.ObjBase):
+    def look(self) -> None:
+        raise socket.gaierror(-2, "Name or service not known")
+
+
+def test_errors_of_the_library_are_caught_at_the_caller_by_their_class() -> None:
+    with running_daemon() as running:
+        proxy = running.proxy(Errands())
+        with pytest.raises(queue.Empty):
+            proxy.take()
+        with pytest.raises(subprocess.CalledProcessError) as called:
+            proxy.run()
+        assert (called.value.returncode, called.value.output) == (3, b"out")
+        with pytest.raises(urllib.error.URLError) as fetched:
+            proxy.fetch()
+        assert type(fetched.value.reason) is socket.gaierror
+
+
+def test_errors_of_the_library_are_caught_at_the_server_that_called_back() -> None:
+    with running_daemon() as running:
+        assert running.proxy(Errands()).ask_back(Caller()) == "caught -2"
