@@ -156,13 +156,14 @@ class Codec:
             SerializationError: it holds state that does not fit a registered class.
         """
         # As decode_value, written out: this runs for each call.
+        arguments = None  # which arguments never are
         if not buffers and len(body) <= FAST_BYTES and len(body) <= self._most_items:
             try:
                 arguments = unpackb(body, ext_hook=self._hook)
             except Exception:
                 raise_interrupt()
-                arguments = Reading(self.limits, buffers, self.references, self._by_value).read(body)
-        else:
+        if arguments is None:
+            # Outside the except clause, so that an error does not show the fast pass's as its context.
             arguments = Reading(self.limits, buffers, self.references, self._by_value).read(body)
         if type(arguments) is list:
             return arguments, {}

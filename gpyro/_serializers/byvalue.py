@@ -22,6 +22,7 @@ from collections.abc import Callable, Iterable
 from types import FunctionType, GetSetDescriptorType
 from typing import Any
 
+from ..configuration import PROGRAM
 from ..errors import NoModuleError, SerializationError
 from .limits import Refused, describe
 from .program import find_module, is_listed, module_space
@@ -176,7 +177,10 @@ class ByValue:
             if module == "__main__":
                 hint += ": put classes that both sides need into a module that both import"
         elif find_module(module) is None:
-            hint = f"a module {describe(module, 200)} is not imported on this side"
+            hint = f"its module {describe(module, 200)} is not imported on this side: import it here"
+            if module not in self._modules:
+                own = PROGRAM in self._modules
+                hint += ", if it is one of the program's own" if own else " and list it (by_value)"
         else:
             hint = f"its module {describe(module, 200)} {_NOT_LISTED}"
         return f"{text}{hint}; or {way_out}"

@@ -13,6 +13,7 @@ import warnings
 import ormsgpack
 
 from gpyro._serializers.byvalue import ByValue
+from gpyro._serializers.library_errors import find_library_error
 from gpyro._serializers.registry import BASE_VALUES, EXCEPTION_NAMES, builtin_base
 from gpyro._serializers.standard import find_encoder
 from gpyro.configuration import PROGRAM
@@ -123,7 +124,8 @@ def main(directory):
             if value is None or cls in EXCEPTION_NAMES or cls in DATA or find_encoder(cls) is not None:
                 continue
             if isinstance(value, BaseException):
-                if arrives_as_itself(codec, value):
+                # Those of a list of their own are not rebuilt by this one.
+                if find_library_error(own) is None and arrives_as_itself(codec, value):
                     rebuilt.append(f"exception {own}")
             elif is_sent(codec, value):
                 sent.append(own)

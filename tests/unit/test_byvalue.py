@@ -16,6 +16,7 @@ import pytest
 import gpyro
 from gpyro._serializers import registry
 from gpyro._serializers.byvalue import HOOKS, ByValue
+from gpyro.configuration import PROGRAM
 from gpyro.errors import NoModuleError, PyroError, RemoteError, SerializationError
 from gpyro.serializers import Codec
 
@@ -408,12 +409,25 @@ def test_the_error_says_what_is_missing(other: ModuleType, monkeypatch: pytest.M
         return str(info.value)
 
     assert f"the module {__name__!r}, which is listed (by_value), has no such class" in why(f"{__name__}.Gone")
-    assert "a module 'nowhere' is not imported on this side; or gpyro.register" in why("nowhere.Order")
+    missing = "its module 'nowhere' is not imported on this side: import it here"
+    assert f"{missing} and list it (by_value); or gpyro.register" in why("nowhere.Order")
+    for listed, cure in (("nowhere", ""), (PROGRAM, ", if it is one of the program's own")):
+        with pytest.raises(NoModuleError) as found:
+            codec_for(listed).decode_value(forged("nowhere.Order", {}))
+        assert f"{missing}{cure}; or gpyro.register(cls) on both sides" in str(found.value)
     assert "its module 'byvalue_other_module' is not in by_value" in why("byvalue_other_module.Order")
     # Not the test runner, which is a library's.
     monkeypatch.setitem(sys.modules, "__main__", ModuleType("__main__"))
     with pytest.raises(NoModuleError, match="put classes that both sides need into a module that both import"):
         codec_for("__main__").decode_value(forged("__main__.Order", {}))
+
+
+def test_errors_of_arguments_and_values_do_not_show_the_pass_before_as_their_context() -> None:
+    body = forged("nowhere.Order", {})
+    for decode in (lambda: CODEC.decode_value(body), lambda: CODEC.decode_arguments(b"\x91" + body)):
+        with pytest.raises(NoModuleError) as info:
+            decode()
+        assert (info.value.__context__, info.value.__cause__) == (None, None)
 
 
 @pytest.mark.parametrize("name", ["there", "calls", "gpyro", "Codec", "CODEC", "Order.secret", "Rush.hours"])
