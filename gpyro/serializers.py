@@ -31,7 +31,14 @@ import ormsgpack
 
 from ._serializers import buffers, faults
 from ._serializers.decoder import FAST_BYTES, Reading, count_body, fast_hook
-from ._serializers.encoder import Uncounted, Walk, encode_rows_or_none, fast_packer, raise_interrupt
+from ._serializers.encoder import (
+    NOT_REGISTERED,
+    Uncounted,
+    Walk,
+    encode_rows_or_none,
+    fast_packer,
+    raise_interrupt,
+)
 from ._serializers.limits import OPTIONS, Buffers, CodecLimits, References, Refused, describe
 from ._serializers.registry import is_registered, register
 from ._serializers.scan import unpackb
@@ -40,7 +47,7 @@ from .errors import PyroError, RemoteProtocolError, SerializationError
 if TYPE_CHECKING:
     from ._serializers.byvalue import ByValue
 
-__all__ = ["Buffers", "Codec", "CodecLimits", "References", "is_registered", "register"]
+__all__ = ["NOT_REGISTERED", "Buffers", "Codec", "CodecLimits", "References", "is_registered", "register"]
 
 packb = ormsgpack.packb
 

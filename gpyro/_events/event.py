@@ -17,7 +17,7 @@ from ormsgpack import packb, unpackb
 
 from gpyro._connection.references import AddressesOnly
 from gpyro.errors import SerializationError
-from gpyro.serializers import Codec, register
+from gpyro.serializers import NOT_REGISTERED, Codec, register
 
 __all__ = ["Event", "pack_message", "unpack_message"]
 
@@ -32,7 +32,14 @@ def pack_message(message: Any) -> bytes:
     Raises:
         SerializationError: it cannot travel; the error names what of it.
     """
-    body, parts = _codec.encode_value(message, "message")
+    try:
+        body, parts = _codec.encode_value(message, "message")
+    except SerializationError as exc:
+        if NOT_REGISTERED not in str(exc):
+            raise
+        raise SerializationError(
+            f"{exc}, publisher and subscribers; by_value never applies to messages of events"
+        ) from None
     if not parts:
         return _PLAIN + body
     return _PARTS + packb([bytes(body), *(bytes(part) for part in parts)])

@@ -35,11 +35,14 @@ from .limits import (
 from .registry import BY_CLASS, Entry
 from .standard import ENCODERS, encode_rows, find_encoder, flatten
 
-__all__ = ["FastPacker", "Uncounted", "Walk", "fast_packer", "raise_interrupt"]
+__all__ = ["NOT_REGISTERED", "FastPacker", "Uncounted", "Walk", "fast_packer", "raise_interrupt"]
 
 Default = Callable[[Any], Any]
 Ext = ormsgpack.Ext
 packb = ormsgpack.packb
+
+#: Stands in the error for an object of a class that nobody has registered.
+NOT_REGISTERED = "its class is not registered"
 
 #: ormsgpack swallows what `default` raises. A KeyboardInterrupt that happens to fall into one is kept here.
 _interrupts: list[BaseException] = []
@@ -419,4 +422,4 @@ def _why_not(value: Any, kind: type) -> str:
     if kind.__module__ == "builtins":
         return f"a {kind.__qualname__} cannot travel"
     way_out = f"gpyro.register({kind.__qualname__}) on both sides"
-    return f"a {_name(kind)} cannot travel: its class is not registered; {way_out}"
+    return f"a {_name(kind)} cannot travel: {NOT_REGISTERED}; {way_out}"

@@ -89,3 +89,21 @@ VALUES = st.recursive(
 @given(VALUES)
 def test_what_is_packed_comes_back_the_same(value: object) -> None:
     assert unpack_message(pack_message(value)) == value
+
+
+class Order:
+    """Never registered."""
+
+
+def test_message_of_an_own_class_is_refused_with_the_way_out_that_holds_for_events() -> None:
+    with pytest.raises(SerializationError) as info:
+        pack_message({"order": [Order()]})
+    text = str(info.value)
+    assert text.startswith("message -> 'order' -> [0]: ")
+    assert text.endswith(
+        "gpyro.register(Order) on both sides, publisher and subscribers; "
+        "by_value never applies to messages of events"
+    )
+    with pytest.raises(SerializationError) as info:
+        pack_message(lambda: 0)
+    assert "by_value" not in str(info.value)
