@@ -5,8 +5,8 @@ A daemon asks `acceptHost` first, then for an identification where one is wanted
     LOGIN     `gpyro-auth-1`: what `setAllowedIdentifications` names. `acceptIdentification` may be overridden to
               look on; its `token` is the proof and its `challenge` the transcript, and the base lets in.
     CUSTOM    a class that overrides `createAuthToken`, `createAuthChallenge` or `mungeIdent`, on both sides:
-              opaque bytes go to and fro, 256 at most. Nothing is sealed, and the server proves nothing, so
-              gpyro refuses that beyond this machine except inside TLS.
+              opaque bytes, or a text as token, go to and fro, 256 bytes at most. Nothing is sealed, and the
+              server proves nothing, so gpyro refuses that beyond this machine except inside TLS.
 
 Source: Pyro 3 manual, chapter 9.
 """
@@ -128,9 +128,11 @@ class DefaultConnValidator:
         return 1, 0
 
     def acceptIdentification(
-        self, daemon: Any, connection: Any, token: bytes, challenge: bytes
+        self, daemon: Any, connection: Any, token: Any, challenge: bytes
     ) -> tuple[int, int]:
         """Decide by the token; returns (1, 0) or (0, reason code).
+
+        A token is bytes, or text where the caller's `createAuthToken` returned text, which is the caller's choice.
 
         An override may put attributes on the connection, `identity` and `roles` above all; methods find it as
         `getLocalStorage().caller` and `gpyro.current_call.caller`. With `gpyro-auth-1`, `connection.login.key_id`
@@ -145,12 +147,17 @@ class DefaultConnValidator:
             return 1, 0
         if self.allowedIDs is None:
             return 1, 0
+        if isinstance(token, str):
+            token = token.encode()
         # All are tried, so that time does not tell which one it was.
         matches = [compare_digest(_token(ident, challenge), token) for ident in self.allowedIDs]
         return (1, 0) if any(matches) else (0, DENIED_SECURITY)
 
     def createAuthToken(self, authid: Any, challenge: bytes, peeraddr: Any, URI: Any, daemon: Any) -> bytes:
-        """Make the token for a challenge, on the caller's side; `authid` is what `mungeIdent` returned."""
+        """Make the token for a challenge, on the caller's side; `authid` is what `mungeIdent` returned.
+
+        An override may return text as well; it arrives as text.
+        """
         return _token(authid, challenge)
 
     def createAuthChallenge(self, tcpserver: Any, conn: Any) -> bytes:

@@ -302,14 +302,14 @@ class Entrance:
     def _log_in(
         self, connection: Connection, validator: DefaultConnValidator, greeting: Greeting, hello: Frame
     ) -> None:
-        from gpyro.wire.login import ServerLogin, parse_token, raw_opening
+        from gpyro.wire.login import ServerLogin, parse_proof, raw_opening
 
         assert validator.identifications is not None
         accounts = self._open_book().of(validator.identifications)
         login = ServerLogin(accounts, greeting, connection.binding())
         challenge = connection.opening.challenge(Mechanism.GPYRO_AUTH_1, login.challenge_fields())
         transcript = login.transcript(raw_opening(hello), challenge)
-        proof = parse_token(bytes(connection.opening.handshake.wait()[4]))
+        proof = parse_proof(bytes(connection.opening.handshake.wait()[4]))
         if self._is_shut_out(connection):
             return
         if self.validator is not validator or validator.identifications is None:

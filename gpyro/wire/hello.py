@@ -69,6 +69,7 @@ class Field(enum.IntEnum):
     KDF = 7
     SALT = 8
     BINDING = 9
+    TEXT = 10  # empty; the PROOF beside it is UTF-8
 
 
 @dataclass(frozen=True, slots=True)

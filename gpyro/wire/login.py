@@ -37,8 +37,8 @@ from gpyro.wire.frames import HEADER, PREFACE, Frame
 from gpyro.wire.hello import Field, Greeting, Mechanism, build_fields, parse_fields
 
 __all__ = [
-    "ClientLogin", "ServerLogin", "build_challenge_fields", "build_token", "parse_challenge", "parse_token",
-    "raw_opening",
+    "ClientLogin", "ServerLogin", "build_challenge_fields", "build_token", "parse_challenge", "parse_proof",
+    "parse_token", "raw_opening",
 ]  # fmt: skip
 
 #: The one binding there is: SHA-256 of the server's certificate. Source: RFC 5929, section 4.
@@ -231,25 +231,41 @@ def parse_challenge(greeting: Greeting) -> bytes:
     return challenge
 
 
-def build_token(token: bytes) -> bytes:
+def build_token(token: str | bytes) -> bytes:
     """Return the body of a PROOF with a validator's own token.
 
     Raises:
-        ValueError: it is no bytes, or too many.
+        ValueError: it is neither text nor bytes, or too long.
     """
-    return build_fields({Field.PROOF: _checked(token, "token")})
+    mark: dict[int, bytes] = {Field.TEXT: b""} if isinstance(token, str) else {}
+    return build_fields({Field.PROOF: _checked(token, "token"), **mark})
 
 
-def parse_token(body: bytes) -> bytes:
+def parse_proof(body: bytes) -> bytes:
     """Return what a PROOF carries, of 32 bytes for `gpyro-auth-1`; empty where it carries nothing.
 
     Raises:
         RemoteProtocolError: it is more than a token may be.
     """
-    token = parse_fields(body).get(Field.PROOF, b"")
-    if len(token) > MAX_TOKEN_BYTES:
-        raise RemoteProtocolError(f"the caller's token is {len(token)} bytes, limit is {MAX_TOKEN_BYTES}")
-    return token
+    proof = parse_fields(body).get(Field.PROOF, b"")
+    if len(proof) > MAX_TOKEN_BYTES:
+        raise RemoteProtocolError(f"the caller's token is {len(proof)} bytes, limit is {MAX_TOKEN_BYTES}")
+    return proof
+
+
+def parse_token(body: bytes) -> str | bytes:
+    """Return a validator's own token, as text where it was that.
+
+    Raises:
+        RemoteProtocolError: it is more than a token may be, or said to be text and is not.
+    """
+    token = parse_proof(body)
+    if Field.TEXT not in parse_fields(body):
+        return token
+    try:
+        return token.decode()
+    except UnicodeDecodeError as exc:
+        raise RemoteProtocolError(f"the caller's token is no text: {exc}") from None
 
 
 def _checked(data: object, what: str) -> bytes:

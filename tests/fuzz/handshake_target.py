@@ -20,6 +20,7 @@ from gpyro.wire.login import (
     ClientLogin,
     ServerLogin,
     parse_challenge,
+    parse_proof,
     parse_token,
     raw_opening,
 )
@@ -49,7 +50,7 @@ def handshake(data: bytes) -> None:
 def words(source: Source) -> None:
     """Parse bodies, and name strangers by their first bytes."""
     body = source.rest()
-    for parse in (parse_fields, parse_denial, parse_token, _parse_greeting):
+    for parse in (parse_fields, parse_denial, parse_proof, parse_token, _parse_greeting):
         try:
             parse(body)
         except RemoteProtocolError:
@@ -93,11 +94,11 @@ def server(source: Source) -> None:
         secret = KEY.secret if login.key_id else SALTED
         right = client.build_proof(_opening(FrameType.HELLO, hello), challenge, secret)
         proof = _xor(right, change)
-        genuine = login.key_id in ("", KEY.id) and parse_token_or_none(proof) == parse_token(right)
+        genuine = login.key_id in ("", KEY.id) and parse_proof_or_none(proof) == parse_proof(right)
     else:
         genuine = False
     try:
-        found = login.check(transcript, parse_token(proof))
+        found = login.check(transcript, parse_proof(proof))
     except RemoteProtocolError:
         assert not genuine
         return
@@ -107,10 +108,10 @@ def server(source: Source) -> None:
         assert found[0].id in (KEY.id, "passphrase:1")
 
 
-def parse_token_or_none(body: bytes) -> bytes | None:
+def parse_proof_or_none(body: bytes) -> bytes | None:
     """Return the token of a PROOF's body, None where it has none that can be read."""
     try:
-        return parse_token(body)
+        return parse_proof(body)
     except RemoteProtocolError:
         return None
 
@@ -171,7 +172,7 @@ def between(source: Source) -> None:
         proof = one.build_proof(sent_hello, raw_opening(challenge), SALTED if flags & 1 else KEY.secret)
         sides[1].sending(FrameType.PROOF)
         taken = _arrive(sides[0], travel(2, _frame(FrameType.PROOF, proof)), State.DECIDING)
-        found = login.check(login.transcript(raw_opening(hello), sent_challenge), parse_token(bytes(taken[4])))
+        found = login.check(login.transcript(raw_opening(hello), sent_challenge), parse_proof(bytes(taken[4])))
         if found is None:
             assert message < 3 and change, "an honest caller was turned away"
             return

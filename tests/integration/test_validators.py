@@ -105,6 +105,26 @@ def test_user_and_password_of_a_validators_own(server: Running) -> None:
     assert seen == [(("127.0.0.1", server.port), str(server.daemon.uri_of(account)))]
 
 
+class TextLogin(UserLogin):
+    """As programs for Pyro 3 wrote it, where tokens were text."""
+
+    def acceptIdentification(self, daemon: Any, connection: Any, token: Any, challenge: bytes) -> tuple[int, int]:
+        login, proof = token.split(":", 1)
+        return super().acceptIdentification(daemon, connection, f"{login}:{proof}".encode(), challenge)
+
+    def createAuthToken(self, authid: Any, challenge: bytes, peeraddr: Any, URI: Any, daemon: Any) -> Any:
+        return super().createAuthToken(authid, challenge, peeraddr, URI, daemon).decode()
+
+
+def test_token_of_text_arrives_as_text(server: Running) -> None:
+    server.daemon.setNewConnectionValidator(TextLogin())
+    account = Account()
+    assert proxy_with(server, account, ("sarah", "hello"), TextLogin()).whoami()[0] == "sarah"
+    assert denial(proxy_with(server, account, ("sarah", "wrong"), TextLogin()))[0] == 3
+    # What sends bytes in its place does not get in.
+    assert denial(proxy_with(server, account, ("sarah", "hello"), UserLogin()))[0] == 0
+
+
 @pytest.mark.parametrize("ident", [("sarah", "wrong"), ("nobody", "hello"), ("", "")])
 def test_wrong_user_or_password_is_denied_for_security(server: Running, ident: Any) -> None:
     server.daemon.setNewConnectionValidator(UserLogin())

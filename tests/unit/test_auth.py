@@ -358,6 +358,7 @@ def test_base_token_of_a_custom_validator_fits_what_it_allows() -> None:
     connection = SimpleNamespace(login=None, identity=None)
     assert validator.acceptIdentification(None, connection, token, challenge) == (1, 0)
     assert connection.identity is None, "a token of one's own names nobody by itself"
+    assert validator.acceptIdentification(None, connection, "text", challenge) == (0, auth.DENIED_SECURITY)
     other = validator.createAuthChallenge(None, None)
     assert other != challenge
     assert validator.acceptIdentification(None, connection, token, other) == (0, auth.DENIED_SECURITY)

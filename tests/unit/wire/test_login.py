@@ -61,7 +61,7 @@ def log_in(
     client.read_challenge(Greeting.parse(told[len(PREFACE) + 16 :]))
     talk.proof = client.build_proof(talk.hello, told, salted or client.salted_key())
     transcript = server.transcript(heard, talk.challenge)
-    found = server.check(transcript, room.parse_token(change("proof", talk.proof)))
+    found = server.check(transcript, room.parse_proof(change("proof", talk.proof)))
     if found is None:
         raise Refused
     _, talk.welcome, to_client, to_server = found
@@ -236,10 +236,23 @@ def test_a_server_takes_no_id_that_is_none(key_id: bytes) -> None:
 
 def test_tokens_travel_as_they_are_up_to_256_bytes() -> None:
     for token in (b"", b"x", b"\0" * 256, bytearray(b"x"), "text"):
+        assert room.parse_token(room.build_token(token)) == token  # type: ignore[arg-type]
         expected = token.encode() if isinstance(token, str) else bytes(token)
-        assert room.parse_token(room.build_token(token)) == expected  # type: ignore[arg-type]
         greeting = Greeting(mechanism=Mechanism.CUSTOM, fields=room.build_challenge_fields(token))  # type: ignore[arg-type]
         assert room.parse_challenge(Greeting.parse(greeting.build())) == expected
+
+
+def test_token_of_text_arrives_as_text_and_bytes_as_bytes() -> None:
+    for token in ("", "irmen:s\xe9cret", "x" * 256):
+        assert room.parse_token(room.build_token(token)) == token
+    assert type(room.parse_token(room.build_token(b"irmen:secret"))) is bytes
+    assert room.parse_token(build_fields({Field.TEXT: b""})) == ""
+    with pytest.raises(RemoteProtocolError, match="token is no text"):
+        room.parse_token(build_fields({Field.PROOF: b"\xff", Field.TEXT: b""}))
+    with pytest.raises(RemoteProtocolError, match="257 bytes, limit is 256"):
+        room.parse_token(build_fields({Field.PROOF: b"x" * 257, Field.TEXT: b""}))
+    with pytest.raises(ValueError, match=r"257 bytes"):
+        room.build_token("x" * 255 + "\xe9")
 
 
 @pytest.mark.parametrize("token", [b"x" * 257, None, 5, ("user", "password")])
