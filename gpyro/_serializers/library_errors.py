@@ -47,7 +47,6 @@ _LISTED = {
     "locale": "Error",
     "lzma": "LZMAError",
     "multiprocessing.context": "AuthenticationError BufferTooShort ProcessError TimeoutError",
-    "pickle": "PickleError PicklingError UnpicklingError",
     "poplib": "error_proto",
     "queue": "Empty Full ShutDown",
     "re": "error",
@@ -81,9 +80,6 @@ _PLACES = {f"{module}.{name}": (module, name) for module, names in _LISTED.items
 _PLACES |= {
     "_csv.Error": ("csv", "Error"),
     "_lzma.LZMAError": ("lzma", "LZMAError"),
-    "_pickle.PickleError": ("pickle", "PickleError"),
-    "_pickle.PicklingError": ("pickle", "PicklingError"),
-    "_pickle.UnpicklingError": ("pickle", "UnpicklingError"),
     "_queue.Empty": ("queue", "Empty"),
     "re.PatternError": ("re", "error"),  # Python 3.13; both names are there
     "tomllib._parser.TOMLDecodeError": ("tomllib", "TOMLDecodeError"),

@@ -14,7 +14,6 @@ import importlib
 import io
 import json
 import multiprocessing
-import pickle
 import queue
 import re
 import shutil
@@ -95,7 +94,6 @@ REAL: list[Exception] = [
     ssl.SSLError(1, "[SSL: WRONG_VERSION_NUMBER] wrong version number"),
     ssl.SSLCertVerificationError(1, "certificate verify failed"),
     caught(io.BytesIO().fileno),
-    caught(pickle.loads, b"x"),
     caught(getopt.getopt, ["-x"], "a"),
     http.client.IncompleteRead(b"ab", 5),
     http.client.BadStatusLine("''"),
