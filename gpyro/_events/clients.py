@@ -41,11 +41,21 @@ class Publisher:
     """
 
     def __init__(self, ident: object = None, esURI: PyroURI | str | None = None) -> None:
-        self.ES = find_event_server(ident, esURI)
-        self._publisher = secrets.token_hex(ID_BYTES)
+        # Names of their own, for programs inherit from this and Subscriber at once.
+        self._gpyro_es = find_event_server(ident, esURI)
+        self._gpyro_publisher = secrets.token_hex(ID_BYTES)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} at {self.ES!r}>"
+
+    @property
+    def ES(self) -> Any:
+        """A proxy for the event server."""
+        return self._gpyro_es
+
+    @ES.setter
+    def ES(self, es: Any) -> None:
+        self._gpyro_es = es
 
     def publish(self, subjects: str | Sequence[str] | None, msg: Any) -> None:
         """Publish a message under a subject, or several.
@@ -57,7 +67,7 @@ class Publisher:
             EventQueueFullError: a subscriber had no room for too long, and its policy is `block`; all others have
                 the event. ConnectionClosedError: the server is gone; `maybe_executed` tells what is known.
         """
-        self.ES.publish_packed(subjects, pack_message(msg), self._publisher)
+        self.ES.publish_packed(subjects, pack_message(msg), self._gpyro_publisher)
 
 
 class Subscriber:

@@ -479,6 +479,31 @@ def test_subscriber_that_is_also_a_thread_works() -> None:
         assert not consumer.is_alive()
 
 
+class PublisherFirst(Publisher, Recorder):
+    def __init__(self, uri: str) -> None:
+        Publisher.__init__(self, esURI=uri)
+        Recorder.__init__(self, uri)
+
+
+class RecorderFirst(Recorder, Publisher):
+    def __init__(self, uri: str) -> None:
+        Recorder.__init__(self, uri)
+        Publisher.__init__(self, esURI=uri)
+
+
+@pytest.mark.parametrize("make", [PublisherFirst, RecorderFirst])
+def test_publisher_that_is_also_a_subscriber_works(make: type[PublisherFirst | RecorderFirst]) -> None:
+    with event_server() as server:
+        both = make(server.uri)
+        both.subscribe("a")
+        with listening(both):
+            both.publish("a", 1)
+            both.wait_for(1)
+        assert both.messages == [1]
+        both._gpyro_es._release()
+        both._gpyro_subscription.es._release()
+
+
 def test_subscriber_without_init_says_what_is_missing() -> None:
     class Forgetful(Subscriber):
         def __init__(self) -> None:
