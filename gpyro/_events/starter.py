@@ -102,6 +102,7 @@ class EventServiceStarter(Starter):
             print(f"Persistent mode, database is in {os.path.dirname(database.path)}")
         print(f"URI= {self.uri}")
         self._write_file(config.es_urifile, "es_urifile")
+        self._note_initialized()
 
     def _find_name_server(self) -> NameServerProxy:
         try:

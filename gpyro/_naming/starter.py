@@ -145,6 +145,7 @@ class NameServerStarter(Starter):
             print(f"URI written to: {path}")
         if database is not None:
             print(f"Persistent mode, database is in {os.path.dirname(database.path)}")
+        self._note_initialized()
 
     def _serve(
         self, storage: TreeStorage, keep: bool, rights: Rights | None, role: Role | None, identification: object

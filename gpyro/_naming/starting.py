@@ -51,7 +51,10 @@ class Starter(ABC):
         self.uri: PyroURI | None = None
         self._storage: Closable | None = None
         self._file: UriFile | None = None
+        self._begun = False
         self._started = False
+        #: `start` runs, whose loop says when callers are served.
+        self._starting = False
         self._looping = False
         self._ending = False
         self._failure: BaseException | None = None
@@ -68,6 +71,7 @@ class Starter(ABC):
 
     def start(self, *args: Any, **options: Any) -> None:
         """Run the server until it is ended; the arguments and the errors are those of `initialize`."""
+        self._starting = True
         try:
             self.initialize(*args, **options)
             assert self.daemon is not None
@@ -84,11 +88,16 @@ class Starter(ABC):
             self._end()
         print(f"{self.title} gracefully stopped.", flush=True)
 
+    def _note_initialized(self) -> None:
+        """Whoever serves with a loop of his own has started it herewith. Source: Pyro 3.16, observed."""
+        if not self._starting:
+            self._started = True
+
     def _note_started(self) -> bool:
-        if not self._started:
+        if not self._begun:
             self._begin()
             print(f"{self._full_title()} started.", flush=True)
-            self._started = True
+            self._begun = self._started = True
         return True
 
     def _begin(self) -> None:  # noqa: B027 (there may be nothing to do)
@@ -137,6 +146,8 @@ class Starter(ABC):
 
     def waitUntilStarted(self, timeout: float | None = None) -> bool:
         """Wait until `start`, which runs in another thread or greenlet, serves callers.
+
+        After `initialize`, for a loop of the program's own, it returns at once.
 
         Returns:
             True; False when that took longer than `timeout` seconds.

@@ -99,6 +99,24 @@ def test_calls_are_served_while_a_method_of_an_old_program_sleeps(site: Site) ->
         server.read_until("ended True PYRO localhost")
 
 
+def test_a_program_runs_both_servers_in_a_loop_of_its_own(environment: dict[str, str]) -> None:
+    port = free_port()
+    environment["PYRO_NS_PORT"] = str(port)
+    with Program(["-m", "gpyro.pyro3", str(OLD / "all_in_one.py"), str(port)], environment) as program:
+        assert program.read_until("started") == "True True"
+        proxy = gpyro.Proxy(program.read_until("events"))
+        ns = gpyro.naming.NameServerLocator().getNS("127.0.0.1", port)
+        try:
+            assert ns.resolve(":Test.echo").port
+        finally:
+            ns._release()
+        try:
+            proxy.publish("cars", "first")
+        finally:
+            proxy._release()
+        assert program.stop().status == -signal.SIGTERM
+
+
 def test_subscribers_listen_and_abort(site: Site) -> None:
     with Program(["-m", "gpyro.pyro3.EventService.Server", "-n", "localhost", "-p", "0"], site.environment) as es:
         es.read_until("Event Server started.")
