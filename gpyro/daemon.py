@@ -54,7 +54,8 @@ class Daemon:
         protocol: "PYRO", or "PYROSSL" for TLS.
         host: the address to bind; empty or None is the configured one, by default this machine's loopback.
             `./u:/path/of/socket` is a unix socket.
-        port: where to listen; None and 0 are the configured port. The next `port_range` ports are tried too.
+        port: where to listen; None and 0 are the configured port. It is the first of the `port_range` ports
+            that are tried.
         norange: take exactly this port; together with port=0, one of the system's choice.
         publishhost: the host that addresses name, where it is not the bound one.
         config: settings for this daemon; the process's by default.

@@ -55,7 +55,7 @@ def listen(
     wanted = port if port is not None else 0
     if not wanted and not norange:
         wanted = settings.port
-    tries = 1 if norange else settings.port_range + 1
+    tries = 1 if norange else settings.port_range
     sock = hub.listen_tcp(ips[0], wanted, tries, settings.tcp_listen_backlog, bool(settings.sock_keepalive))
     return sock, host or ips[0], sock.getsockname()[1], local
 

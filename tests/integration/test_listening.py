@@ -40,15 +40,15 @@ def test_ports_without_more_said_are_those_of_the_manual() -> None:
 
 def test_daemon_takes_the_next_free_port_of_the_range(taken: int) -> None:
     with gpyro.Daemon(config=settings(port=taken)) as daemon:
-        assert taken < daemon.port <= taken + 100
+        assert taken < daemon.port < taken + 100
     with gpyro.Daemon(port=taken) as daemon:
-        assert taken < daemon.port <= taken + 100
+        assert taken < daemon.port < taken + 100
 
 
 def test_two_daemons_take_two_ports() -> None:
     with gpyro.Daemon() as first, gpyro.Daemon() as second:
         assert first.port != second.port
-        assert {first.port, second.port} <= set(range(7766, 7867))
+        assert {first.port, second.port} <= set(range(7766, 7866))
 
 
 def test_norange_takes_exactly_this_port_or_says_that_it_is_in_use(taken: int) -> None:
@@ -68,7 +68,12 @@ def test_range_that_is_all_in_use_is_named(taken: int) -> None:
         except OSError:
             pass  # Somebody else has it, which is as good.
         with pytest.raises(gpyro.errors.DaemonError, match=f"ports {taken} to {taken + 1} are all in use"):
-            gpyro.Daemon(config=settings(port=taken, port_range=1))
+            gpyro.Daemon(config=settings(port=taken, port_range=2))
+
+
+def test_range_of_one_port_is_that_port_alone(taken: int) -> None:
+    with pytest.raises(gpyro.errors.DaemonError, match=f"port {taken} is in use"):
+        gpyro.Daemon(config=settings(port=taken, port_range=1))
 
 
 def test_norange_with_port_0_takes_one_of_the_systems_choice() -> None:
