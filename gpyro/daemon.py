@@ -7,6 +7,7 @@ hub refers to the Daemon itself, so one that nobody references any more unregist
 
 from __future__ import annotations
 
+import signal
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -285,16 +286,20 @@ class Daemon:
     ) -> None:  # fmt: skip
         """Serve until `condition()` is false, `shutdown` is called, or SIGTERM or ctrl-C comes.
 
+        Ctrl-C ends it in order, as SIGTERM does; with the setting `as_pyro3` it then is a KeyboardInterrupt, too.
+
         Args:
             condition: looked at after each time something was served, and every `timeout` seconds.
             others: objects to select on for reading beside the daemon's own.
             callback: called with the list of those of `others` that are ready.
 
         Raises:
-            DaemonError: the daemon belongs to another thread.
+            DaemonError: the daemon belongs to another thread, or a loop of it has ended with the daemon before.
+            KeyboardInterrupt: ctrl-C, with the setting `as_pyro3`; everything has been ended before.
         """
         _check_others(others, callback)
         service = self._service
+        service.check_loop()
         service.start()
         with service.looping(), hub.Signals(self._on_signal):
             while not service.wants_to_end() and (condition is None or condition()):
@@ -305,10 +310,13 @@ class Daemon:
                 # Still inside: peers count on a hub that runs, and a second signal ends the wait.
                 service.shutdown()
                 service.finish_drain()
+                service.loop_ended = True
+        if service.is_interrupted():
+            raise KeyboardInterrupt
 
     def _on_signal(self, number: int) -> None:
         Log.msg("Daemon", f"signal {number}: shutting down")
-        self._service.request_end()
+        self._service.request_end(interrupted=number == signal.SIGINT)
 
     def handleRequests(
         self, timeout: float | None = None, others: Sequence[Any] = (),

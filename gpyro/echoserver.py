@@ -14,6 +14,7 @@ import time
 from typing import Any
 
 from gpyro._naming.starting import as_identifications, make_groups
+from gpyro.configuration import config
 from gpyro.daemon import Daemon
 from gpyro.naming import NameServerStarter, find_name_server
 from gpyro.objects import ObjBase
@@ -83,7 +84,8 @@ def serve(
     try:
         allowed = as_identifications(identification)
         with Daemon(
-            host=host or "", port=port, insecure_no_auth=insecure_no_auth, identifications=allowed
+            host=host or "", port=port, insecure_no_auth=insecure_no_auth, identifications=allowed,
+            config=config.snapshot(as_pyro3=False),
         ) as daemon:
             _serve_with(daemon, starter, naming, verbose, identification)
     finally:

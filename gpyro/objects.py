@@ -200,8 +200,13 @@ class Table:
             or name in self._hidden_names
             or (allowed is not None and name not in allowed)
         ):
-            raise AttributeError(self._refusal(name, "data attribute"))
+            raise AttributeError(self._refusal(name, "data attribute") + self._way_out(name))
         return self._attributes_of
+
+    def _way_out(self, name: str) -> str:
+        if self._attributes_of is not None or name.startswith("_"):
+            return ""
+        return f"; its server names those that are: connect(obj, attributes=[{name!r}])"
 
     def _refusal(self, name: str, kind: str) -> str:
         if name.startswith("_"):
@@ -209,12 +214,18 @@ class Table:
         return f"{self.description} has no {kind} {name!r} for the outside"
 
 
-def build_table(obj: object, attributes: Iterable[str] | None = None) -> Table:
+def build_table(
+    obj: object, attributes: Iterable[str] | None = None, open_delegate: bool = False
+) -> Table:
     """Build the table of an object that is about to be reachable.
 
     Methods come from the class and its bases up to but without ObjBase and the standard library's, or from
     the delegate. Where a class uses `@expose`, only what is exposed counts of that class, and of the data
     attributes of its objects only exposed properties.
+
+    Args:
+        attributes: the data attributes for the outside; by default all public ones of an object without a delegate.
+        open_delegate: all public ones of its delegate, too. Source: Pyro 3.16, which asks `delegate or self`.
 
     Raises:
         DaemonError: `attributes` names something private.
@@ -238,12 +249,13 @@ def build_table(obj: object, attributes: Iterable[str] | None = None) -> Table:
             # Bound here and not by getattr: what an object's own __dict__ has under that name is no method.
             methods[name] = Method(item.__get__(subject, type(subject)), name, obj, marks)
     names = _checked_names(attributes)
-    if names is None and direct and selective:
+    is_open = direct or open_delegate
+    if names is None and is_open and selective:
         names = frozenset(properties)
-    hidden = _OBJBASE_STATE if direct else frozenset()
+    hidden = _OBJBASE_STATE if direct or (open_delegate and isinstance(subject, ObjBase)) else frozenset()
     if names is None:
         hidden |= _inherited_names(type(subject))
-    holder = subject if direct or names is not None else None
+    holder = subject if is_open or names is not None else None
     return Table(obj, methods, holder, names, hidden, f"'{type(subject).__name__}' object")
 
 

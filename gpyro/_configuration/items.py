@@ -449,6 +449,13 @@ class OwnItems:
     # Pyro pickles whatever it is given. What is rebuilt here is the program's choice, and nothing by default.
     by_value = ModuleNames((), "modules whose plain classes travel without being registered; see docs/by_value.md")
 
+    # Old programs rely on both. Natively ctrl-C is an orderly end, and a delegate shows its methods only.
+    as_pyro3 = Flag(
+        False,
+        "1: as in Pyro 3 ctrl-C comes out of requestLoop as KeyboardInterrupt, and public attributes of delegates "
+        "are reachable; gpyro.pyro3.install() sets it",
+    )
+
     # Beside es_queuesize, which does not say how large an event is: four of our largest frames.
     es_queue_bytes = Whole(
         16 * MIB, "bytes of the events that wait for one slow subscriber", low=64, high=64 * GIB, live=True

@@ -82,9 +82,13 @@ class Registry:
 
     `methods` remembers what the bytes of a request's target stand for; it is emptied when an object leaves.
     `rules` hold for every object without rules of its own.
+
+    Args:
+        open_delegates: what an object was told to delegate to (`delegateTo`) shows its data attributes, too.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, open_delegates: bool = False) -> None:
+        self._open_delegates = open_delegates
         self.rules: Rules | None = None
         self._entries: dict[str, Entry] = {}
         self._ids_of_names: dict[str, str] = {}
@@ -114,7 +118,10 @@ class Registry:
                 raise DaemonError(f"another object is connected under the id {object_id!r}")
             if name is not None and self._ids_of_names.get(name, object_id) != object_id:
                 raise naming_error(Reason.NAME_EXISTS, name, ": another object of this daemon has it")
-            known = entry or Entry(obj, build_table(obj, attributes), self.rules if rules is None else rules)
+            known = entry or Entry(
+                obj, build_table(obj, attributes, self._open_delegates and not self._is_wrapper(obj)),
+                self.rules if rules is None else rules,
+            )  # fmt: skip
             if rules is not None:
                 known.check(rules)
             entry = self._entries[object_id] = known
@@ -181,6 +188,9 @@ class Registry:
             wrapper.delegateTo(obj)
             self._wrappers[id(obj)] = wrapper
         return wrapper
+
+    def _is_wrapper(self, obj: ObjBase) -> bool:
+        return self._wrappers.get(id(obj.delegate)) is obj
 
     def find(
         self, target: bytes, access: int, object_id: str, name: str, principals: frozenset[str] = LET_IN

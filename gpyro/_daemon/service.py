@@ -62,7 +62,7 @@ class Service:
         self, sock: Any, settings: Settings, offload_all: bool, unix_path: str, pickle: Any = None,
         by_value: tuple[str, ...] = (),
     ) -> None:  # fmt: skip
-        self.registry = Registry()
+        self.registry = Registry(settings.as_pyro3)
         self.methods: dict[bytes, Method] = self.registry.methods
         self.settings = settings
         self.tuning = Tuning.of(settings)
@@ -88,6 +88,9 @@ class Service:
         self._pool: hub.OffloadPool | None = None
         self._loops = 0
         self._end_requested = False
+        self._interrupted = False
+        #: A `requestLoop` has returned because of the end.
+        self.loop_ended = False
         self._disconnect_at_end = False
         self._start_lock = hub.NativeLock()
         self._max_connections = _max_connections(settings.maxconnections)
@@ -348,14 +351,34 @@ class Service:
 
     # -- the end ---------------------------------------------------------------------------------------------
 
-    def request_end(self) -> None:
-        """Let the loop end; for signals, whose handler may not wait."""
+    def request_end(self, interrupted: bool = False) -> None:
+        """Let the loop end; for signals, whose handler may not wait.
+
+        Args:
+            interrupted: it was ctrl-C.
+        """
         self._end_requested = True
+        self._interrupted |= interrupted
         self._signal.set()
 
     def wants_to_end(self) -> bool:
         """Tell whether the loop should end."""
         return self.ended or self._end_requested
+
+    def is_interrupted(self) -> bool:
+        """Tell whether ctrl-C has ended the loop, and the program is to hear of that."""
+        return self._interrupted and bool(self.settings.as_pyro3)
+
+    def check_loop(self) -> None:
+        """See that no loop has ended with the daemon: a program that loops over its loop would do that for ever.
+
+        Raises:
+            DaemonError: one has.
+        """
+        if self.loop_ended:
+            raise DaemonError(
+                "the daemon has been shut down, and its requestLoop has ended; make a new Daemon to serve again"
+            )
 
     def unregister_names(self) -> None:
         """Take the names out of the name server; one that is gone, or does not answer in time, is logged."""

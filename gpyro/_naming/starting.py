@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from gpyro import hub
 from gpyro._naming.urifile import UriFile
+from gpyro.configuration import config
 from gpyro.daemon import Daemon
 from gpyro.errors import DaemonError, NamingError, PyroError, StorageError
 from gpyro.uri import PyroURI
@@ -123,6 +124,8 @@ class Starter(ABC):
             self.daemon = Daemon(
                 host=hostname, port=port, norange=norange, insecure_no_auth=insecure_no_auth,
                 identifications=as_identifications(self.identification), validator=validator,
+                # Ctrl-C is the orderly end of a starter, in Pyro too.
+                config=config.snapshot(as_pyro3=False),
             )  # fmt: skip
             return self.daemon
         except DaemonError as exc:

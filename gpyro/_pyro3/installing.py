@@ -82,6 +82,8 @@ def _set_up(by_value: bool) -> None:
     read_pyro_conf()
     if by_value and config.origin("by_value") == "default":
         config.by_value = (PROGRAM,)
+    if config.origin("as_pyro3") == "default":
+        config.as_pyro3 = True
 
 
 class PyroFinder(MetaPathFinder):

@@ -222,7 +222,8 @@ def _own_daemon() -> Daemon:
     global pyro_daemon
     if pyro_daemon is None:
         initServer(verbose)
-        pyro_daemon = Daemon(host=daemon_host, port=daemon_port)
+        # Ctrl-C is the orderly end of handle_requests.
+        pyro_daemon = Daemon(host=daemon_host, port=daemon_port, config=config.snapshot(as_pyro3=False))
         # A client that passes an object is called back before it handles requests, if it ever does.
         pyro_daemon.getServerSockets()
     return pyro_daemon

@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 from gpyro import objects
 from gpyro._pyro3.remote import _attributes_of, serve
+from gpyro.configuration import config
 from gpyro.daemon import Daemon, initClient, initServer
 from gpyro.errors import PyroError
 from gpyro.proxy import AttrProxy
@@ -49,7 +50,8 @@ def provide_server_object(
     global pyro_daemon
     if pyro_daemon is None:
         initServer(verbose)
-        pyro_daemon = Daemon(host=hostname, port=portnum)
+        # Ctrl-C is the orderly end of handle_requests.
+        pyro_daemon = Daemon(host=hostname, port=portnum, config=config.snapshot(as_pyro3=False))
     served = obj if isinstance(obj, objects.ObjBase) else objects.ObjBase()
     attributes = None if served is obj else _attributes_of(obj)
     if served is not obj:

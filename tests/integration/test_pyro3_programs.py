@@ -117,6 +117,68 @@ def test_a_program_runs_both_servers_in_a_loop_of_its_own(environment: dict[str,
         assert program.stop().status == -signal.SIGTERM
 
 
+@pytest.mark.parametrize(
+    ("number", "text"), [(signal.SIGINT, "cleaned up"), (signal.SIGTERM, "returned")]
+)
+def test_ctrl_c_comes_out_of_the_loop_of_an_old_program_once_all_is_in_order(
+    number: int, text: str, site: Site
+) -> None:
+    with site.start("interrupted_server.py") as server:
+        address = server.read_until("serving")
+        proxy = gpyro.AttrProxy(address)
+        try:
+            assert (proxy.level, proxy.take(), proxy.level) == (7, 6, 6)
+            proxy.level = 40
+            assert proxy.take() == 39
+        finally:
+            proxy._release()
+        assert ":Default.stock" in site.names()
+        ended = server.stop(number)
+    assert (ended.status, ended.stderr) == (0, "")
+    assert ended.stdout.splitlines()[-2:] == [
+        text, "again: the daemon has been shut down, and its requestLoop has ended; make a new Daemon to serve again"
+    ]  # fmt: skip
+    assert site.names() == []
+
+
+@pytest.mark.parametrize(("option", "raised"), [({}, "KeyboardInterrupt"), ({"as_pyro3": 0}, "returned")])
+def test_ctrl_c_that_nobody_catches_ends_as_under_python_unless_the_setting_says_otherwise(
+    option: dict[str, int], raised: str, site: Site
+) -> None:
+    environment = {**site.environment, **{f"GPYRO_{key.upper()}": str(value) for key, value in option.items()}}
+    source = (
+        "import gpyro.pyro3; gpyro.pyro3.install(); import Pyro.core\n"
+        "daemon = Pyro.core.Daemon(host='localhost', port=0, norange=1)\n"
+        "daemon.requestLoop(lambda: print('up', flush=True) is None)\nprint('returned')"
+    )
+    with Program(["-c", source], environment) as program:
+        program.read_until("up")
+        ended = program.stop(signal.SIGINT)
+    if raised == "returned":
+        assert (ended.status, ended.stdout.splitlines()[-1], ended.stderr) == (0, "returned", "")
+    else:
+        assert (ended.status, "returned" in ended.stdout) == (-signal.SIGINT, False)
+        assert ended.stderr.splitlines()[-1] == "KeyboardInterrupt"
+
+
+@pytest.mark.parametrize("tool", ["naming", "EventService.Server", "test.echoserver"])
+def test_tools_that_an_old_program_calls_end_on_ctrl_c_in_order(
+    tool: str, tmp_path: Path, environment: dict[str, str]
+) -> None:
+    words = {"naming": "main", "EventService.Server": "start", "test.echoserver": "main"}
+    options = {"naming": ["-x", "-r"], "EventService.Server": ["-N", "-p", "0"], "test.echoserver": ["-N"]}
+    started = {"naming": "Name Server started", "EventService.Server": "Event Server started"}
+    environment["PYRO_NS_PORT"], environment["PYRO_PORT"] = str(free_port()), str(free_port())
+    source = (
+        f"import gpyro.pyro3; gpyro.pyro3.install(); import Pyro.{tool}\n"
+        f"Pyro.{tool}.{words[tool]}({options[tool]})\nprint('returned')"
+    )
+    with Program(["-c", source], environment) as program:
+        program.read_until(started.get(tool, "echoserver running"))
+        ended = program.stop(signal.SIGINT)
+    assert (ended.status, ended.stdout.splitlines()[-1], ended.stderr) == (0, "returned", "")
+
+
 def test_subscribers_listen_and_abort(site: Site) -> None:
     with Program(["-m", "gpyro.pyro3.EventService.Server", "-n", "localhost", "-p", "0"], site.environment) as es:
         es.read_until("Event Server started.")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -23,6 +24,7 @@ from gpyro.errors import (
     UnknownObjectError,
     URIError,
 )
+from gpyro.objects import build_table
 from gpyro.proxy import RemoteMethod
 from tests.support.logins import Thing, denied, guarded_server, identified
 from tests.support.servers import SECONDS, Bench, Running, eventually, free_port, running_daemon
@@ -94,6 +96,58 @@ def test_plain_proxy_has_every_public_name_as_a_method_and_keeps_what_is_assigne
 
 
 # -- proxies with attributes
+
+
+class Annex:
+    floors = 2
+
+    def __init__(self) -> None:
+        self.rooms = 3
+        self._key = "never"
+        self.module = time
+        self.open = print
+
+
+class Wing(gpyro.ObjBase):
+    def __init__(self) -> None:
+        super().__init__()
+        self.rooms = 4
+
+
+def delegating(subject: object) -> gpyro.ObjBase:
+    front = gpyro.ObjBase()
+    front.delegateTo(subject)
+    return front
+
+
+def test_delegate_shows_its_public_data_where_programs_of_pyro_3_run() -> None:
+    with running_daemon(as_pyro3=True) as server:
+        proxy = server.attr_proxy(delegating(Annex()))
+        assert (proxy.rooms, proxy.floors) == (3, 2)
+        proxy.rooms = 5
+        assert proxy.rooms == 5
+        for name in ("module", "open", "objectGUID", "delegate", "daemon", "missing"):
+            with pytest.raises(AttributeError):
+                getattr(proxy, name)
+        with pytest.raises(AttributeError, match="private"):
+            build_table(delegating(Annex()), open_delegate=True).read("_key")
+        wing = server.attr_proxy(delegating(Wing()))
+        assert wing.rooms == 4
+        for name in ("objectGUID", "delegate", "daemon"):
+            with pytest.raises(AttributeError, match="for the outside"):
+                getattr(wing, name)
+
+
+@pytest.mark.parametrize("as_pyro3", [False, True])
+def test_data_of_a_plain_object_needs_to_be_named_and_the_error_says_how(as_pyro3: bool) -> None:
+    with running_daemon(as_pyro3=as_pyro3) as server:
+        for obj in [Annex()] if as_pyro3 else [Annex(), delegating(Annex())]:
+            with pytest.raises(AttributeError) as caught:
+                server.attr_proxy(obj).rooms  # noqa: B018
+            assert str(caught.value) == (
+                "'Annex' object has no data attribute 'rooms' for the outside; its server names those that are: "
+                "connect(obj, attributes=['rooms'])"
+            )
 
 
 def test_attribute_is_read_and_written_with_one_call_each() -> None:

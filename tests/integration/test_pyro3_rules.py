@@ -67,6 +67,8 @@ RULES = {
            test_missing_attribute_is_asked_for_anew_each_time_and_its_error_has_a_remote_traceback
            test_assigning_a_new_name_creates_it_at_the_object_and_a_method_is_no_attribute
            test_nested_values_of_attributes_are_copies
+           test_delegate_shows_its_public_data_where_programs_of_pyro_3_run
+           test_data_of_a_plain_object_needs_to_be_named_and_the_error_says_how
            test_exposure: test_what_is_no_public_data_cannot_be_read""",
     15: """test_pyro3_proxies: test_proxies_are_compared_by_the_id_of_the_object_whatever_their_kind
            test_copy_of_a_proxy_has_a_connection_of_its_own_and_all_controls
@@ -112,6 +114,7 @@ RULES = {
     27: """test_shutdown: test_next_call_after_an_orderly_end_says_that_nobody_listens
            test_listener_is_closed_while_calls_still_run test_shutdown_true_takes_the_objects_out
            test_daemon_that_nobody_references_unregisters_and_ends
+           test_pyro3_programs: test_ctrl_c_comes_out_of_the_loop_of_an_old_program_once_all_is_in_order
            test_pyro3_rules: test_new_caller_of_a_daemon_that_was_shut_down_does_not_hang""",
     28: """test_descriptors: test_more_connections_than_allowed_are_denied_as_too_busy
            test_validators: test_hosts_are_denied_with_pyros_four_reasons

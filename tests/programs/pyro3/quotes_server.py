@@ -53,6 +53,8 @@ print("transient", transient)
 print("serving", uri, flush=True)
 try:
     daemon.requestLoop()
+except KeyboardInterrupt:
+    print("interrupted")
 finally:
     daemon.shutdown(True)
     print("registered at the end:", sorted(name for name in daemon.getRegistered().values() if name), flush=True)
