@@ -224,7 +224,7 @@ def build_table(
     attributes of its objects only exposed properties.
 
     Args:
-        attributes: the data attributes for the outside; by default all public ones of an object without a delegate.
+        attributes: the data attributes for the outside; by default all public ones where there is no delegate.
         open_delegate: all public ones of its delegate, too. Source: Pyro 3.16, which asks `delegate or self`.
 
     Raises:

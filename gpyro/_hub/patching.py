@@ -13,6 +13,7 @@ from types import ModuleType
 
 from gevent import monkey
 from gevent._hub_local import get_hub_if_exists
+from gevent.hub import Hub
 
 __all__ = ["is_patched", "obstacle", "patch_process", "taken_before"]
 
@@ -43,6 +44,9 @@ def patch_process() -> None:
         # That names of ssl were taken before is one of the things that `taken_before` tells.
         warnings.simplefilter("ignore", monkey.MonkeyPatchWarning)
         monkey.patch_all()  # noqa: TID251 (the program has asked for it)
+    if KeyboardInterrupt not in Hub.NOT_ERROR:
+        # It is raised where the main greenlet waits. gevent prints it as well, as if something were broken.
+        Hub.NOT_ERROR = (*Hub.NOT_ERROR, KeyboardInterrupt)
 
 
 def taken_before() -> list[str]:

@@ -28,8 +28,8 @@ def install(patch: bool = True, by_value: bool = True) -> None:
 
     Args:
         patch: patch the process with gevent first, so that what blocks in the program (sockets, `time.sleep`,
-            threads) lets other calls go on meanwhile. Without it, methods that block hold up everybody, see
-            docs/usage.md.
+            threads, `input()`) lets other calls go on meanwhile. Without it, methods that block hold up everybody,
+            see docs/usage.md.
         by_value: let objects of the program's own classes travel by value, as Pyro does: those of the main script
             and of modules in its directory (the setting `by_value`, unless that is set already).
 
@@ -60,6 +60,7 @@ def _patch() -> None:
     from gpyro._hub import patching
 
     if patching.is_patched():
+        _wait_for_input()
         return
     reason = patching.obstacle()
     if reason:
@@ -73,6 +74,13 @@ def _patch() -> None:
             f"holds up all calls of this process; {WAY_OUT}",
             RuntimeWarning, stacklevel=3,
         )  # fmt: skip
+    _wait_for_input()
+
+
+def _wait_for_input() -> None:
+    from gpyro._hub.stdin import wait_through_hub  # now that the process is patched
+
+    wait_through_hub()
 
 
 def _set_up(by_value: bool) -> None:

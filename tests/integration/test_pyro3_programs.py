@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import pty
 import signal
 import subprocess
 import sys
@@ -12,7 +14,7 @@ from pathlib import Path
 import pytest
 
 import gpyro
-from tests.support.programs import PROGRAMS, Ended, Program, free_port, make_environment, run
+from tests.support.programs import PROGRAMS, SECONDS, Ended, Program, free_port, make_environment, run
 from tests.support.servers import eventually
 
 OLD = PROGRAMS / "pyro3"
@@ -136,7 +138,8 @@ def test_ctrl_c_comes_out_of_the_loop_of_an_old_program_once_all_is_in_order(
         ended = server.stop(number)
     assert (ended.status, ended.stderr) == (0, "")
     assert ended.stdout.splitlines()[-2:] == [
-        text, "again: the daemon has been shut down, and its requestLoop has ended; make a new Daemon to serve again"
+        text,
+        "again: the daemon has been shut down, and its requestLoop has ended; make a new Daemon to serve again",
     ]  # fmt: skip
     assert site.names() == []
 
@@ -292,6 +295,90 @@ def test_a_line_of_pyro_conf_that_is_wrong_is_named(tmp_path: Path, environment:
         f"gpyro.errors.ConfigurationError: {tmp_path}/Pyro.conf, line 1: PYRO_PROT is no setting; "
         "did you mean 'port'?"
     )
+
+
+# -- what is typed ---------------------------------------------------------------------------------------------
+
+
+def hears(uri: str, text: str) -> bool:
+    proxy = gpyro.Proxy(uri)
+    proxy._setTimeout(SECONDS)
+    try:
+        return bool(proxy.say(text) == f"heard {text}")
+    finally:
+        proxy._release()
+
+
+@pytest.mark.parametrize("how", ["input", "lines", "loop"])
+def test_calls_are_answered_while_the_program_waits_for_a_line(how: str, environment: dict[str, str]) -> None:
+    prompt = "say> " if how == "input" else ""
+    with Program(["-m", "gpyro.pyro3", str(OLD / "chatting.py"), how], environment, has_input=True) as program:
+        uri = program.read_until("serving")
+        program.type_line("first")
+        assert program.read_until(f"{prompt}typed") == "first"
+        assert hears(uri, "a call")
+        program.type_line("second")
+        assert program.read_until(f"{prompt}typed") == "second"
+        program.end_input()
+        ended = program.finish()
+    assert (ended.status, ended.stderr) == (0, "")
+    if how == "input":
+        assert ended.stdout.splitlines()[-1] == "say> end EOF when reading a line"
+
+
+def test_calls_are_answered_while_the_program_reads_all_there_is(environment: dict[str, str]) -> None:
+    with Program(["-m", "gpyro.pyro3", str(OLD / "chatting.py"), "all"], environment, has_input=True) as program:
+        uri = program.read_until("serving")
+        program.type_line("first")
+        assert hears(uri, "a call")
+        program.type_line("second")
+        program.end_input()
+        assert program.finish().stdout.splitlines()[-1] == "typed ['first', 'second']"
+
+
+@pytest.mark.parametrize("end", ["ctrl-D", "ctrl-C"])
+def test_calls_are_answered_while_somebody_sits_at_the_terminal(end: str, environment: dict[str, str]) -> None:
+    ours, theirs = pty.openpty()
+    try:
+        words = ["-m", "gpyro.pyro3", str(OLD / "chatting.py"), "input"]
+        with Program(words, environment, terminal=theirs) as program:
+            uri = program.read_until("serving")
+            os.write(ours, b"frist\x15first\n")
+            assert program.read_until("say> typed") == "first"
+            assert hears(uri, "a call")
+            os.write(ours, b"second\n")
+            assert program.read_until("say> typed") == "second"
+            if end == "ctrl-D":
+                os.write(ours, b"\x04")
+                ended = program.finish()
+            else:
+                ended = program.stop(signal.SIGINT)
+    finally:
+        os.close(ours)
+        os.close(theirs)
+    assert (ended.status, ended.stderr) == (0, "")
+    last = {"ctrl-D": "say> end EOF when reading a line", "ctrl-C": "say> interrupted"}
+    assert ended.stdout.splitlines()[-1] == last[end]
+
+
+@pytest.mark.parametrize(("given", "text"), [("/dev/null", ""), ("three.txt", "typed 1\ntyped 2\ntyped 3\n")])
+def test_input_is_a_file_or_nothing(given: str, text: str, tmp_path: Path, environment: dict[str, str]) -> None:
+    (tmp_path / "three.txt").write_text("1\n2\n3")
+    with (tmp_path / given).open() as file:
+        words = ["-m", "gpyro.pyro3", str(OLD / "chatting.py"), "lines"]
+        with Program(words, environment, terminal=file.fileno()) as program:
+            ended = program.finish()
+    assert (ended.status, ended.stderr, ended.stdout.partition("\n")[2]) == (0, "", text)
+
+
+@pytest.mark.parametrize("option", [[], ["--no-patch"]])
+def test_input_of_the_program_is_pythons_own_where_nothing_is_patched(
+    option: list[str], tmp_path: Path, environment: dict[str, str]
+) -> None:
+    program = tmp_path / "kind.py"
+    program.write_text("import sys; print(sys.stdin is sys.__stdin__, sys.stdin.fileno(), sys.stdin.name)\n")
+    ended = run(["-m", "gpyro.pyro3", *option, str(program)], environment)
+    assert ended.stdout == f"{bool(option)} 0 <stdin>\n"
 
 
 # -- running as Python does ------------------------------------------------------------------------------------

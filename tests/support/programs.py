@@ -70,18 +70,20 @@ class Program:
         environment: see `make_environment`.
         prefix: a command that runs `python` with what follows and ends with it, such as strace.
         has_input: whether it gets what is typed (`type_line`, `end_input`); else its input is empty.
+        terminal: a descriptor that is its input, such as a pseudo-terminal; whoever opened it closes it.
     """
 
     def __init__(
-        self, words: list[str], environment: dict[str, str], prefix: Sequence[str] = (), has_input: bool = False
-    ) -> None:
+        self, words: list[str], environment: dict[str, str], prefix: Sequence[str] = (), has_input: bool = False,
+        terminal: int | None = None,
+    ) -> None:  # fmt: skip
         self._unread = b""
         self._stdout = b""
         self._stderr = tempfile.TemporaryFile()
         self.process = subprocess.Popen(
             [*prefix, sys.executable, "-W", "error", *words],
-            stdin=subprocess.PIPE if has_input else subprocess.DEVNULL, stdout=subprocess.PIPE,
-            stderr=self._stderr, env=environment, cwd=environment["GPYRO_STORAGE"],
+            stdin=subprocess.PIPE if has_input else subprocess.DEVNULL if terminal is None else terminal,
+            stdout=subprocess.PIPE, stderr=self._stderr, env=environment, cwd=environment["GPYRO_STORAGE"],
         )  # fmt: skip
         self._has_prefix = bool(prefix)
 
