@@ -140,24 +140,28 @@ class Settings(PyroItems, OwnItems):
         object.__setattr__(self, "_file", found.file)
         object.__setattr__(self, "_surroundings", None)
 
-    def look_for(self, name: str) -> None:
+    def look_for(self, name: str) -> str:
         """Read a file of this name in the current directory too, where no other one was read; code and
         environment are stronger. It has to be one that can be trusted, as `gpyro.conf`.
+
+        Returns:
+            Why one that is there is not read; "" otherwise.
 
         Raises:
             ConfigurationError: a line of it is wrong.
         """
         self._load()
         if self._file:
-            return
+            return ""
         found = read_one_file(self._current_directory, name)
         for given in found.given:
             if given.name not in self._values:
                 self._values[given.name] = given.value
                 self._origins[given.name] = given.origin
-        self._notes.extend(found.notes)
+        self._notes.extend(note for note in found.notes if note not in self._notes)
         object.__setattr__(self, "_file", found.file)
         object.__setattr__(self, "_snapshot", None)
+        return "" if found.file else "; ".join(found.notes)
 
     def _read(self, item: Item[Any]) -> Any:
         if self._surroundings is not None:

@@ -13,7 +13,7 @@ from types import ModuleType
 
 from gpyro.errors import PyroError
 
-__all__ = ["install"]
+__all__ = ["install", "install_finder"]
 
 OLD, NEW = "Pyro", "gpyro.pyro3"
 
@@ -21,6 +21,10 @@ WAY_OUT = (
     "call gpyro.pyro3.install() in the first line of the program, before its other imports, or run it with "
     "`python -m gpyro.pyro3 program.py`; install(patch=False) does without"
 )
+
+
+#: What has been told already, as `install` may be called often.
+_told: list[str] = []
 
 
 def install(patch: bool = True, by_value: bool = True) -> None:
@@ -50,6 +54,11 @@ def install(patch: bool = True, by_value: bool = True) -> None:
     if patch:
         _patch()
     _set_up(by_value)
+    install_finder()
+
+
+def install_finder() -> None:
+    """Let `import Pyro` find gpyro's, and nothing else."""
     if not any(isinstance(finder, PyroFinder) for finder in sys.meta_path):
         # First: a Pyro that is installed here must not win.
         sys.meta_path.insert(0, PyroFinder())
@@ -87,7 +96,10 @@ def _set_up(by_value: bool) -> None:
     from gpyro._pyro3.settings import read_pyro_conf  # now that the process is patched
     from gpyro.configuration import PROGRAM, config
 
-    read_pyro_conf()
+    note = read_pyro_conf()
+    if note and note not in _told and sys.stderr is not None:
+        _told.append(note)
+        print(f"WARNING: {note}", file=sys.stderr, flush=True)
     if by_value and config.origin("by_value") == "default":
         config.by_value = (PROGRAM,)
     if config.origin("as_pyro3") == "default":

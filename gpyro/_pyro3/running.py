@@ -12,6 +12,7 @@ from types import ModuleType, TracebackType
 from typing import NoReturn
 
 from gpyro._pyro3.installing import install
+from gpyro.errors import ConfigurationError
 
 __all__ = ["main"]
 
@@ -32,7 +33,8 @@ def main(argv: list[str]) -> None:
         argv: the words behind `python -m gpyro.pyro3`.
 
     Raises:
-        SystemExit: the program has ended so, or has failed; status 2: there is no such program.
+        SystemExit: the program has ended so, or has failed; status 1: a setting is wrong, 2: there is no such
+            program.
     """
     words = list(argv)
     patch = True
@@ -59,7 +61,10 @@ def _run(path: str, argv: list[str], patch: bool) -> None:
     # The first one that is registered is the last one that runs.
     atexit.register(_end_by_signal, interrupted)
     # Before anything of the program is loaded, as one of its modules may be called like one of ours.
-    install(patch)
+    try:
+        install(patch)
+    except ConfigurationError as exc:
+        raise SystemExit(f"Error: {exc}") from None
     try:
         with io.open_code(os.path.abspath(path)) as file:
             source = file.read()

@@ -114,10 +114,13 @@ def _in_our_form(default: object, value: Any) -> Any:
 config = Config(process_settings)
 
 
-def read_pyro_conf() -> None:
+def read_pyro_conf() -> str:
     """Read `Pyro.conf` in the current directory, as Pyro does, where no other file is named or `gpyro.conf` there.
+
+    Returns:
+        Why the one that is there is not read; "" otherwise.
 
     Raises:
         ConfigurationError: a line of it is wrong, or what the settings come from otherwise.
     """
-    process_settings.look_for("Pyro.conf")
+    return process_settings.look_for("Pyro.conf")

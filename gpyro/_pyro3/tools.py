@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from gpyro._pyro3.installing import install_finder
 from gpyro._pyro3.settings import read_pyro_conf
+from gpyro.errors import ConfigurationError
 from gpyro.util import run_command
 
 __all__ = ["run_tool", "tool", "tool_with_program_name"]
@@ -14,9 +16,14 @@ def run_tool(*words: str, arguments: Sequence[str] | None = None) -> None:
     """Run the `gpyro` command with these words, and the arguments, as `gpyro.util.run_command` does.
 
     Raises:
-        SystemExit: always. ConfigurationError: `Pyro.conf` is not right.
+        SystemExit: always; with a text, which Python prints, where `Pyro.conf` is not right.
     """
-    read_pyro_conf()
+    # Before security plugins are loaded, which were written for Pyro.
+    install_finder()
+    try:
+        read_pyro_conf()
+    except ConfigurationError as exc:
+        raise SystemExit(f"Error: {exc}") from None
     run_command(*words, arguments=arguments)
 
 

@@ -287,13 +287,38 @@ def test_settings_come_from_pyro_conf_the_environment_and_code(
     assert ended.stdout.splitlines()[:2] == [":Other 0.75 1 0", f"file {elsewhere}"]
 
 
-def test_a_line_of_pyro_conf_that_is_wrong_is_named(tmp_path: Path, environment: dict[str, str]) -> None:
-    (tmp_path / "Pyro.conf").write_text("PYRO_PROT = 7\n")
-    ended = run(["-m", "gpyro.pyro3", str(OLD / "settings.py")], environment)
-    assert ended.status == 1
-    assert ended.stderr.splitlines()[-1] == (
-        f"gpyro.errors.ConfigurationError: {tmp_path}/Pyro.conf, line 1: PYRO_PROT is no setting; "
-        "did you mean 'port'?"
+@pytest.mark.parametrize("how", ["program", "tool"])
+def test_a_line_of_pyro_conf_or_a_variable_that_is_wrong_is_told_in_one_line(
+    how: str, tmp_path: Path, environment: dict[str, str]
+) -> None:
+    words = {"program": ["-m", "gpyro.pyro3", str(OLD / "settings.py")], "tool": ["-m", "gpyro.pyro3.nsc", "ping"]}
+    conf = tmp_path / "Pyro.conf"
+    conf.write_text("PYRO_PROT = 7\n")
+    ended = run(words[how], environment)
+    text = f"Error: {conf}, line 1: PYRO_PROT is no setting; did you mean 'port'?\n"
+    assert (ended.status, ended.stdout, ended.stderr) == (1, "", text)
+    conf.unlink()
+    environment["PYRO_TRACELEVEL"] = "high"
+    ended = run(words[how], environment)
+    assert (ended.status, ended.stdout) == (1, "")
+    text = "Error: environment variable PYRO_TRACELEVEL is 'high', but tracelevel must be a whole number from 0 to 3"
+    assert ended.stderr.splitlines() == [text]
+
+
+def test_a_pyro_conf_that_everybody_may_write_is_not_read_and_that_is_told_once(
+    tmp_path: Path, environment: dict[str, str]
+) -> None:
+    conf = tmp_path / "Pyro.conf"
+    conf.write_text("PYRO_NS_DEFAULTGROUP = :Others\n")
+    conf.chmod(0o666)
+    program = tmp_path / "program.py"
+    program.write_text(
+        "import gpyro.pyro3; gpyro.pyro3.install(); import Pyro; print(Pyro.config.PYRO_NS_DEFAULTGROUP)\n"
+    )
+    ended = run(["-m", "gpyro.pyro3", str(program)], environment)
+    assert (ended.status, ended.stdout) == (0, ":Default\n")
+    assert ended.stderr == (
+        f"WARNING: {conf} is not read: everybody may write it; name it in GPYRO_CONFIG_FILE if you trust it\n"
     )
 
 
@@ -465,6 +490,26 @@ def test_every_tool_is_a_module_to_be_run(site: Site) -> None:
         ended = run(words, site.environment)
         assert (ended.status, ended.stderr) == (0, ""), words
         assert text in ended.stdout
+
+
+def test_a_security_plugin_that_was_written_for_pyro_is_loaded(
+    tmp_path: Path, environment: dict[str, str]
+) -> None:
+    (tmp_path / "guards.py").write_text(
+        "import Pyro.naming, Pyro.protocol\n"
+        "class Connections(Pyro.protocol.DefaultConnValidator):\n    pass\n"
+        "class Broadcasts(Pyro.naming.BCReqValidator):\n"
+        "    def acceptLocationCmd(self):\n        return 1\n"
+        "def NSGuard():\n    return Connections()\n"
+        "def BCGuard():\n    return Broadcasts()\n"
+    )
+    environment["PYRO_NS_PORT"] = str(free_port())
+    with Program(["-m", "gpyro.pyro3.naming", "-r", "-x", "-s", "guards"], environment) as program:
+        program.read_until("Using security plugins:")
+        program.read_until("Name Server started.")
+        ended = program.stop()
+    assert (ended.status, ended.stderr) == (0, "")
+    assert "Connections" in ended.stdout
 
 
 def test_a_tool_that_fails_says_so_with_its_status(environment: dict[str, str]) -> None:
