@@ -301,8 +301,8 @@ def test_a_line_of_pyro_conf_or_a_variable_that_is_wrong_is_told_in_one_line(
     environment["PYRO_TRACELEVEL"] = "high"
     ended = run(words[how], environment)
     assert (ended.status, ended.stdout) == (1, "")
-    text = "Error: environment variable PYRO_TRACELEVEL is 'high', but tracelevel must be a whole number from 0 to 3"
-    assert ended.stderr.splitlines() == [text]
+    text = "environment variable PYRO_TRACELEVEL is 'high', but tracelevel must be a whole number from 0 to 3"
+    assert ended.stderr.splitlines() == [f"Error: {text}"]
 
 
 def test_a_pyro_conf_that_everybody_may_write_is_not_read_and_that_is_told_once(
