@@ -5,7 +5,7 @@
     code           config.port = 7800
     environment    GPYRO_PORT, then Pyro's own PYRO_PORT; variables of unknown name are left alone
     file           the file that GPYRO_CONFIG_FILE (or PYRO_CONFIG_FILE) names, else `gpyro.conf` in the
-                   current directory if it is a plain file of this user that nobody else may write;
+                   current directory if it is a plain file of this user that not everybody may write;
                    for programs of Pyro 3 (`gpyro.pyro3`) also `Pyro.conf`
     default        the table below
 
