@@ -172,7 +172,7 @@ class Link:
             while self._members:
                 try:
                     self._turn()
-                    retry_seconds, self._lost, is_strange = FIRST_RETRY_SECONDS, False, False
+                    retry_seconds, is_strange = FIRST_RETRY_SECONDS, False
                     continue
                 except _Closed:
                     # An answer may have been on its way.
@@ -214,6 +214,8 @@ class Link:
             if self._token is None:
                 self._token = self._es.open_link()
             self._attach()
+        # It has answered, so it can be told things from here on.
+        self._lost = False
         told, marks = self._collect()
         self._told = told
         self._waiting = True
@@ -251,7 +253,8 @@ class Link:
         """Attach while a question waits; before one is asked, the greenlet sees to that by itself."""
         if self._waiting:
             try:
-                self._attach()
+                with deadline(CALL_SECONDS):
+                    self._attach()
             except PyroError:
                 # The greenlet sees to that, which is told of it too.
                 self._interrupt()
@@ -269,6 +272,7 @@ class Link:
         numbers = self._es.attach(token, boxes)
         if token != self._token:
             return
+        self._lost = False
         for member, (box, _, _), number in zip(some, boxes, numbers, strict=True):
             if member.token != box:
                 continue  # It has another one by now.
@@ -281,6 +285,9 @@ class Link:
                 self._members[member] = number
                 self._by_number[number] = member, box
                 self._dirty[member] = None
+            else:
+                # It has stopped listening meanwhile.
+                self._tell("detach", token, box)
 
     def _reopen(self, member: Subscription) -> bool:
         """Have the server make a box again for one whose box it has forgotten; others are not kept from theirs."""

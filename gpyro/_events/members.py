@@ -377,6 +377,9 @@ class Members:
         session = self.sessions.get(token)
         if session is None or session.identity != current_call.identity:
             return
+        self._end_session(session)
+
+    def _end_session(self, session: Session) -> None:
         if session.boxes:
             for member in [member for member in self.members.values() if member.session is session]:
                 self.detach(session, member)
@@ -568,8 +571,7 @@ class Members:
             if not is_there:
                 self.lost(one)
             if is_over:
-                one.end()
-                self.sessions.pop(one.token, None)
+                self._end_session(one)
         elif is_over:
             self.close(one, "nobody has fetched from it for too long")
 

@@ -393,6 +393,7 @@ class NamedQueue:
             item = consumer.out.get(sequence)
             if item is None:
                 self._send_anew(consumer, number)
+                self._begin(consumer, now)
                 continue
             consumer.failed += 1
             item.failures += 1

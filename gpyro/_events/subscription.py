@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import platform
 import time
@@ -17,6 +18,8 @@ from gpyro._events.subjects import fold, subjects_of
 from gpyro.errors import EventError
 
 __all__ = ["Subscription"]
+
+_log = logging.getLogger("gpyro.events")
 
 #: Longest wait in one piece.
 MAX_WAIT_SECONDS = 3600.0
@@ -135,6 +138,11 @@ class Subscription:
     ) -> None:
         token, log, newest = es.open_box(self._options, subjects, patterns, history, since)
         is_same_log = log == self._log
+        if self.inbox.is_queue and self._log and not is_same_log:
+            _log.warning(
+                "the event server began anew without a database: queue %r is made again, and what waited in it is "
+                "gone", self._options["queue"],
+            )  # fmt: skip
         last = self.inbox.last if since and is_same_log else newest
         self.token, self._log = token, log
         self.inbox.change_box(last, is_same_log)

@@ -20,10 +20,12 @@ from collections.abc import Callable
 from contextvars import Context
 from typing import Any, NamedTuple, TypeVar
 
+from gevent import monkey
 from gevent.hub import Waiter
 
+from gpyro._hub.process import at_exit
 from gpyro._hub.state import HubState, Timer, current_state, leave_thread, run_in_hub_of, take_thread
-from gpyro._hub.threads import start_native_thread
+from gpyro._hub.threads import NativeLock, start_native_thread
 from gpyro.errors import ServerBusyError
 
 __all__ = ["MOST_WAITING", "OffloadPool", "compute"]
@@ -37,6 +39,8 @@ MOST_WAITING = 4
 KEPT_SECONDS = 10.0
 #: Methods that an error names.
 MAX_NAMED = 5
+#: Longest that the end of the process waits for threads that are about to end.
+LEAVING_SECONDS = 2.0
 
 
 class _Task(NamedTuple):
@@ -238,7 +242,10 @@ class OffloadPool:
                     run_in_hub_of(self._state, self._retire)
                 continue
             if task is None:
-                leave_thread()
+                try:
+                    leave_thread()
+                finally:
+                    _leaving.note(-1)
                 return
             run_in_hub_of(self._state, self._work(task, seat))
             del task  # Nothing of it is kept until the next one comes.
@@ -264,6 +271,7 @@ class OffloadPool:
     def _end_threads(self, count: int) -> None:
         for _ in range(count):
             self._alive -= 1
+            _leaving.note(1)
             self._tasks.put(None)
 
     def close(self) -> None:
@@ -290,6 +298,37 @@ class OffloadPool:
             # Those that are busy take it afterwards.
             self._end_threads(self._alive)
             self._let_go()
+
+
+class _Leaving:
+    """Counts threads that have nothing to do and are told to end, which takes them a moment.
+
+    A process that ends in that moment would take them down while they end their hubs, and they it.
+    """
+
+    def __init__(self) -> None:
+        self._count = 0
+        self._lock = NativeLock()
+
+    def __repr__(self) -> str:
+        return f"<{self._count} threads are leaving>"
+
+    def note(self, change: int) -> None:
+        """So many more, or less."""
+        with self._lock:
+            self._count += change
+
+    def wait(self) -> None:
+        """At the end of the process: wait for them, for at most LEAVING_SECONDS."""
+        until = time.monotonic() + LEAVING_SECONDS
+        while self._count > 0 and time.monotonic() < until:
+            _native_sleep(0.001)
+
+
+_leaving = _Leaving()
+_native_sleep: Any = monkey.get_original("time", "sleep")
+# Made early, so called late: after the ends of daemons that end with the process.
+at_exit(_leaving.wait)
 
 
 class _Seat:

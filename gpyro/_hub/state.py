@@ -409,9 +409,9 @@ def take_thread(wrap: Callable[[Callable[[], Any]], Callable[[], Any]]) -> None:
 
 
 def leave_thread() -> None:
-    """A thread of gpyro's own is about to end; its hub shall too, also one that was made by gevent alone."""
+    """A thread of gpyro's own is about to end: end its hub, also one that was made by gevent alone."""
     if get_hub_if_exists() is not None:
-        current_state()
+        current_state().end()
 
 
 def _unwrapped(switch: Callable[[], Any]) -> Callable[[], Any]:

@@ -11,11 +11,13 @@ import builtins
 import io
 import os
 import select
+import stat
 import sys
 from typing import Any
 
 from gevent import monkey
 
+from gpyro._hub.tickets import Turns
 from gpyro._hub.waiting import Signal, wait_for
 
 __all__ = ["wait_through_hub"]
@@ -61,21 +63,45 @@ class WaitingInput(io.RawIOBase):
         return bool(poll.poll(0))
 
 
+class WaitingText(io.TextIOWrapper):
+    """Its text; several greenlets may read lines, one after the other."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        # Not the buffer's own, which is a native thread's, and all of them are in one.
+        self._readers = Turns()
+
+    def readline(self, size: int = -1, /) -> str:  # type: ignore[override]
+        """Return the next line; iterating comes here too."""
+        with self._readers:
+            return super().readline(size)
+
+    def read(self, size: int | None = -1, /) -> str:
+        """Return the next characters, or all."""
+        with self._readers:
+            return super().read(size)
+
+
 def wait_through_hub() -> None:
     """Let `sys.stdin` and `input` wait in the hub of the thread that reads; a second time does nothing.
 
-    Where `sys.stdin` is nothing that Python has opened, it is left as it is. What was read ahead before is lost.
+    Where `sys.stdin` is nothing that Python has opened, it is left as it is, and so is a file, which never waits.
+    What was read ahead before is lost.
     """
     stdin = sys.stdin
     if type(stdin) is not io.TextIOWrapper or isinstance(getattr(stdin.buffer, "raw", None), WaitingInput):
         return
     try:
         raw = WaitingInput(stdin.fileno(), stdin.name)
+        if stat.S_ISREG(os.fstat(raw.fileno()).st_mode):
+            return
     except (OSError, ValueError):
         return
-    sys.stdin = io.TextIOWrapper(
-        io.BufferedReader(raw), stdin.encoding, stdin.errors, line_buffering=stdin.line_buffering
+    # Line ends as Python opens it on Unix.
+    sys.stdin = WaitingText(
+        io.BufferedReader(raw), stdin.encoding, stdin.errors, newline="\n", line_buffering=stdin.line_buffering
     )
+    setattr(sys.stdin, "mode", "r")  # noqa: B010 (its type says that it cannot be set)
     builtins.input = _input
 
 

@@ -11,7 +11,7 @@ from gevent.event import Event as Gate
 from gpyro._events import members
 from gpyro.errors import EventError
 from gpyro.eventserver import EventService
-from tests.support.events import Recorder, event_server, event_server_at, listening
+from tests.support.events import EventServer, Recorder, event_server, event_server_at, listening
 from tests.support.servers import SECONDS, eventually, free_port
 
 
@@ -248,3 +248,64 @@ def test_history_that_never_came_is_asked_for_again_and_the_doubt_is_told() -> N
             recorder.wait_for(2)
         assert recorder.messages == [2, 3]
         assert recorder.lost == [None]
+
+
+def _break(server: EventServer) -> None:
+    for connection in server.running.connections:
+        connection.stream.raw_socket().shutdown(2)
+
+
+def test_link_that_is_back_tells_at_once_what_is_done_and_who_has_left() -> None:
+    with event_server(es_block_seconds=SECONDS) as server:
+        slow, leaving = server.recorder("a", gate=Gate()), server.recorder("b")
+        jobs = [gevent.spawn(one.listen) for one in (slow, leaving)]
+        eventually(lambda: [one["state"] for one in server.service.subscribers()] == ["listening"] * 2)
+        server.service.publish("a", 1)
+        eventually(lambda: slow.begun == 1)
+        link = slow._gpyro_subscription._link
+        assert link is not None
+        _break(server)
+        eventually(lambda: len(link._by_number) == 0)
+        eventually(lambda: len(link._by_number) == 2 and link._waiting)
+        assert repr(link) == "<Link of 2 subscribers, fetching>"
+        leaving.abort()
+        assert slow.gate is not None
+        slow.gate.set()
+        eventually(lambda: server.described(subjects=["b"])["state"] == "away")
+        eventually(lambda: server.described(subjects=["a"])["delivered"] == 1)
+        slow.abort()
+        gevent.joinall(jobs, timeout=SECONDS, raise_error=True)
+
+
+class SlowlyAttached(EventService):
+    """Tells late that a box is attached."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.gate = Gate()
+        self.attached = 0
+
+    def attach(self, *args: Any) -> list[int | str | None]:
+        numbers = super().attach(*args)
+        self.attached += 1
+        assert self.gate.wait(SECONDS)
+        return numbers
+
+
+def test_subscriber_that_leaves_while_it_is_attached_is_not_fetched_for() -> None:
+    port = free_port()
+    with event_server_at(port, SlowlyAttached) as service:
+        assert isinstance(service, SlowlyAttached)
+        uri = f"PYRO://127.0.0.1:{port}/eventserver"
+        leaving, staying = Recorder(uri), Recorder(uri)
+        leaving.subscribe("a")
+        staying.subscribe("b")
+        jobs = [gevent.spawn(one.listen) for one in (leaving, staying)]
+        eventually(lambda: service.attached == 1)
+        leaving.abort()
+        jobs[0].get(timeout=SECONDS)
+        service.gate.set()
+        eventually(lambda: sorted(one["state"] for one in service.subscribers()) == ["away", "listening"])
+        staying.abort()
+        jobs[1].get(timeout=SECONDS)
+        staying.ES._release()

@@ -262,7 +262,10 @@ def test_lane_that_a_consumer_left_aside_goes_out_again_though_what_failed_is_do
     assert queue.acknowledge([1], 0.0) == [1]
     queue.release_all(other)
     assert take(one) == [2], "sent before it is known that 1 failed at this one, which leaves it aside"
+    put(queue, record(3, "b"))
+    assert take(one) == [3]
     queue.fail(one, [(1, 1)], 1, 0.0)
+    assert one.begun == 1, "the time of what is left begins"
     assert sorted([*take(one), *take(other)]) == [2]
 
 

@@ -6,6 +6,7 @@ import asyncio
 import concurrent.futures.process
 import concurrent.futures.thread
 import configparser
+import contextlib
 import decimal
 import ftplib
 import getopt
@@ -58,7 +59,8 @@ def caught(action: Any, *args: Any) -> Exception:
 
 
 def tables() -> None:
-    sqlite3.connect(":memory:").execute("select * from nowhere")
+    with contextlib.closing(sqlite3.connect(":memory:")) as connection:
+        connection.execute("select * from nowhere")
 
 
 REAL: list[Exception] = [
@@ -102,6 +104,8 @@ REAL: list[Exception] = [
 ]
 
 
+# Python 3.11 warns whoever looks at this attribute of one of configparser's.
+@pytest.mark.filterwarnings("ignore:The 'filename' attribute:DeprecationWarning")
 @pytest.mark.parametrize("exc", REAL, ids=lambda exc: type(exc).__name__)
 def test_error_of_the_library_arrives_as_itself_with_what_it_tells(exc: Exception) -> None:
     there = raised_there(exc)
