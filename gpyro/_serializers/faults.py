@@ -23,7 +23,7 @@ import ormsgpack
 from .. import errors
 from ..errors import NoModuleError, RemoteError, SerializationError
 from ..util import bounded_lines, is_remote_note, remote_note
-from .library_errors import find_library_error, missing_attribute
+from .library_errors import can_be_shown, find_library_error
 from .limits import Extension, Refused, Unpacker, describe
 from .registry import BY_CLASS, EXCEPTION_NAMES, EXCEPTIONS, builtin_base
 from .standard import broken, decodes
@@ -275,7 +275,7 @@ def _build(parts: _Parts, level: Unpacker) -> BaseException:
     cls = EXCEPTIONS.get(parts.name)
     if cls is None:
         library = find_library_error(parts.name)
-        cls = None if library is None or missing_attribute(library, attributes) else library
+        cls = library if library is not None and can_be_shown(library, attributes) else None
     strange = None if cls is not None else level.strange_exception(parts.name)
     if parts.name == "builtins.BaseExceptionGroup":
         cls = EXCEPTIONS.get("builtins.ExceptionGroup")  # its members are Exceptions by now

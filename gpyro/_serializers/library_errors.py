@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from .program import find_module, module_space
 
-__all__ = ["find_library_error", "missing_attribute"]
+__all__ = ["can_be_shown", "find_library_error"]
 
 _LISTED = {
     "asyncio.exceptions": (
@@ -88,14 +88,14 @@ _PLACES |= {
 
 _OWN = frozenset(_PLACES) | {"builtins.TimeoutError"}  # from Python 3.11 that of asyncio and futures
 
-#: What the `__str__` of these reads, which `__init__` would have set.
-_SHOWN = {
-    "configparser.Error": ("message",),
-    "getopt.GetoptError": ("msg",),
-    "http.client.IncompleteRead": ("partial", "expected"),
-    "subprocess.CalledProcessError": ("returncode", "cmd"),
-    "subprocess.TimeoutExpired": ("cmd", "timeout"),
-    "urllib.error.URLError": ("reason",),
+#: What the `__str__` of these reads, which `__init__` would have set, and of which types it has to be for that.
+_SHOWN: dict[str, dict[str, tuple[type, ...]]] = {
+    "configparser.Error": {"message": (str,)},
+    "getopt.GetoptError": {"msg": (str,)},
+    "http.client.IncompleteRead": {"partial": (bytes,), "expected": (int, type(None))},
+    "subprocess.CalledProcessError": {"returncode": (int,), "cmd": (object,)},
+    "subprocess.TimeoutExpired": {"cmd": (object,), "timeout": (object,)},
+    "urllib.error.URLError": {"reason": (str, Exception)},
 }
 
 
@@ -110,7 +110,10 @@ def find_library_error(name: str) -> type[Exception] | None:
     return found if f"{found.__module__}.{found.__qualname__}" in _OWN else None
 
 
-def missing_attribute(cls: type, attributes: dict[str, object]) -> bool:
-    """Say whether an exception with these attributes could not be shown: one of them has not travelled."""
-    needed = [_SHOWN.get(f"{base.__module__}.{base.__qualname__}", ()) for base in cls.__mro__]
-    return any(name not in attributes for names in needed for name in names)
+def can_be_shown(cls: type, attributes: dict[str, object]) -> bool:
+    """Say whether `str` works for an exception with these attributes: those that it reads are there, and fit."""
+    needed = [_SHOWN.get(f"{base.__module__}.{base.__qualname__}", {}) for base in cls.__mro__]
+    return all(
+        name in attributes and isinstance(attributes[name], types)
+        for names in needed for name, types in names.items()
+    )  # fmt: skip

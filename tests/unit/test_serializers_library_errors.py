@@ -223,3 +223,20 @@ def test_remote_error_shows_that_it_is_one() -> None:
     assert repr(named("queue.Strange")) == "RemoteError('queue.Strange: text')"
     error = type("Silent", (Exception,), {"__module__": "shop"})()
     assert repr(raised_there(error)) == "RemoteError('shop.Silent')"
+
+
+@pytest.mark.parametrize(
+    ("name", "attributes"),
+    [
+        ("subprocess.CalledProcessError", {"returncode": "a", "cmd": "c"}),
+        ("http.client.IncompleteRead", {"partial": 5, "expected": None}),
+        ("urllib.error.URLError", {"reason": (1, 2)}),
+        ("configparser.NoSectionError", {"message": 5, "section": "a"}),
+    ],
+)
+def test_error_that_could_not_be_shown_is_a_remote_error(name: str, attributes: dict[str, Any]) -> None:
+    packed = {key: ormsgpack.packb(value) for key, value in attributes.items()}
+    there = named(name, packed)
+    assert isinstance(there, RemoteError)
+    assert there.remote_type == name
+    assert str(there)
