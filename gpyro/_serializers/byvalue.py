@@ -7,7 +7,7 @@ A name that arrives is looked up in listed modules that are imported already, by
 getattr, no call. A class qualifies if it is plain all the way up:
 
     module          it and all its bases but the built-in ones are classes of listed modules; an exception's
-                    bases may be known exceptions too
+                    bases may be known exceptions too, and those of the standard library that arrive as themselves
     metaclass       type
     does not have   any of `HOOKS`, which would run when an object of it is rebuilt, compared or dropped
 
@@ -24,6 +24,7 @@ from typing import Any
 
 from ..configuration import PROGRAM
 from ..errors import NoModuleError, SerializationError
+from .library_errors import is_library_error
 from .limits import Refused, describe
 from .program import find_module, is_listed, module_space
 from .registry import BASE_VALUES, BY_CLASS, EXCEPTION_NAMES, Entry, builtin_base, filled, misfit
@@ -203,7 +204,7 @@ class ByValue:
         return next(filter(None, map(self._fault_in, cls.__mro__)), "") or _base_fault(cls)
 
     def _fault_in(self, base: type) -> str:
-        if base in _BUILT_IN:
+        if base in _BUILT_IN or is_library_error(base):
             return ""
         if base not in EXCEPTION_NAMES and not is_listed(base.__module__, self._modules):
             return f"its base {_name(base)} is of a module that {_NOT_LISTED}"

@@ -277,6 +277,8 @@ def _build(parts: _Parts, level: Unpacker) -> BaseException:
         library = find_library_error(parts.name)
         cls = library if library is not None and can_be_shown(library, attributes) else None
     strange = None if cls is not None else level.strange_exception(parts.name)
+    if strange is not None and not can_be_shown(strange, attributes):
+        strange = None
     if parts.name == "builtins.BaseExceptionGroup":
         cls = EXCEPTIONS.get("builtins.ExceptionGroup")  # its members are Exceptions by now
     known = cls or strange

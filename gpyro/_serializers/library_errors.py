@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from .program import find_module, module_space
 
-__all__ = ["can_be_shown", "find_library_error"]
+__all__ = ["can_be_shown", "find_library_error", "is_library_error"]
 
 _LISTED = {
     "asyncio.exceptions": (
@@ -108,6 +108,11 @@ def find_library_error(name: str) -> type[Exception] | None:
     if type(found) is not type or not issubclass(found, Exception):
         return None
     return found if f"{found.__module__}.{found.__qualname__}" in _OWN else None
+
+
+def is_library_error(cls: type) -> bool:
+    """Say whether this is a class that arrives as itself."""
+    return find_library_error(f"{cls.__module__}.{cls.__qualname__}") is cls
 
 
 def can_be_shown(cls: type, attributes: dict[str, object]) -> bool:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import enum
+import json
+import queue
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -128,6 +130,14 @@ class Table(dict[Any, Any]):
 
 
 class Name(str):
+    pass
+
+
+class NoWork(queue.Empty):
+    pass
+
+
+class Unreadable(json.JSONDecodeError):
     pass
 
 
@@ -319,6 +329,13 @@ def test_a_class_without_a_place_in_its_module_is_refused() -> None:
         pass
 
     assert "its module has something else, or nothing, under the name 'test_a_class" in refusal(Local())
+
+
+def test_an_exception_that_derives_from_one_of_the_library_is_caught_as_that() -> None:
+    assert type(raised(NoWork("none left"))) is NoWork
+    there = raised(Unreadable("no value", "[x", 1))
+    assert type(there) is Unreadable
+    assert (there.pos, there.lineno, str(there)) == (1, 1, "no value: line 1 column 2 (char 1)")
 
 
 def test_an_exception_that_is_no_exception_never_arrives_as_itself(monkeypatch: pytest.MonkeyPatch) -> None:
