@@ -3,7 +3,7 @@
 Upper rooms import from here only. `state` is one hub's share, `stream` one socket, `tls` what is wanted of TLS,
 `listener` the accept loop, `udp` datagrams, `waiting` how greenlets wait, `tickets` how they wait for other
 threads, `bridge` what a foreign loop selects on, `offload` the thread pools, `watchdog` who holds the hub,
-`process` signals and the end of the process.
+`process` signals and the end of the process, `patching` and `stdin` what programs of Pyro 3 ask for.
 """
 
 from __future__ import annotations

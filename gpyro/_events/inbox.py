@@ -82,8 +82,8 @@ class Inbox:
         #: What came and is not done, by sequence, with who handles it; and who handles each lane.
         self._in_hand: dict[int, _Work | None] = {}
         self._lanes: dict[int, _Work] = {}
-        #: How many events failed, and the lanes with one of which the server may not know yet: which event, and
-        #: the how manieth failure that was; the first failure first.
+        #: How many events failed; and the lanes with a failure that the server may not know yet: which event that
+        #: was, and its number among all failures, the lowest first.
         self._failures = 0
         self._failed: dict[int, tuple[int, int]] = {}
 
@@ -126,6 +126,7 @@ class Inbox:
     def take(self, entries: list[Entry]) -> None:
         """Entries have come."""
         if self.is_queue:
+            # What goes out again while its handler still runs is not handled twice.
             entries = [row for row in entries if not self._is_in_hand(row) and self._is_in_order(row)]
             self._in_hand.update(dict.fromkeys([row[0] for row in entries]))
         self.pending.extend(entries)

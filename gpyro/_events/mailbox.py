@@ -111,7 +111,7 @@ class Mailbox:
         self.bytes = 0
         #: Entries acknowledged since the beginning.
         self.acknowledged = 0
-        #: Publishers that wait for room, the first one first.
+        #: Publishers that wait for room, the first one first, and places of those that have stopped waiting.
         self.waiting: deque[Blocked] = deque()
         self.reader: Reader | None = None
         #: True while the reader knows that there is something to take.

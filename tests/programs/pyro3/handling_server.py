@@ -13,7 +13,7 @@ class Sleeper(Pyro.core.ObjBase):
 
     def sleep(self, seconds):
         self.asleep += 1
-        time.sleep(seconds)
+        time.sleep(seconds)  # what old methods do: in a patched process others are served meanwhile
         self.asleep -= 1
 
     def count(self):
