@@ -141,7 +141,8 @@ class Connection:
         #: What this side understands, for the greeting.
         self.features = int(FEATURES if handler.pickle is None else FEATURES | Feature.PICKLE)
         self.opening = Opening(self, side is Side.SERVER)
-        self.machine = Machine(side, self.tuning.wire, self.state.take_buffer, self.state.give_buffer)
+        state = self.state
+        self.machine = Machine(side, self.tuning.wire, state.take_buffer, state.give_buffer, hub.make_part)
         self.exports = Exports(self, self.tuning.max_exports)
         self.codec = make_codec(self, handler)
         self.calls = Calling(self, 1 if side is Side.CLIENT else 2)
@@ -347,6 +348,7 @@ class Connection:
             machine.receive_data(data)
         elif not self._read_large(view):
             return
+        view = None  # a bytearray cannot grow while somebody looks into it, and now it becomes its user's
         self._turn()
 
     def _read_large(self, view: memoryview | None) -> bool:
@@ -354,6 +356,7 @@ class Connection:
         while view is not None:
             count = self.stream.read_into(view)
             if count is None:
+                self.machine.received_into(0)
                 return False
             if count == 0:
                 self._end(ConnectionClosedError("connection lost: the peer closed it in the middle of a frame"))

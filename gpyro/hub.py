@@ -1,9 +1,10 @@
 """The one door to gevent, sockets, threads and the loop; what lies behind it is in `_hub/`.
 
 Upper rooms import from here only. `state` is one hub's share, `stream` one socket, `tls` what is wanted of TLS,
-`listener` the accept loop, `udp` datagrams, `waiting` how greenlets wait, `tickets` how they wait for other
-threads, `bridge` what a foreign loop selects on, `offload` the thread pools, `watchdog` who holds the hub,
-`process` signals and the end of the process, `patching` and `stdin` what programs of Pyro 3 ask for.
+`listener` the accept loop, `memory` what large values are read into, `udp` datagrams, `waiting` how greenlets
+wait, `tickets` how they wait for other threads, `bridge` what a foreign loop selects on, `offload` the thread
+pools, `watchdog` who holds the hub, `process` signals and the end of the process, `patching` and `stdin` what
+programs of Pyro 3 ask for.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from gevent._hub_local import get_hub_if_exists
 
 from gpyro._hub.bridge import Bridge
 from gpyro._hub.listener import Listener
+from gpyro._hub.memory import make_part
 from gpyro._hub.offload import OffloadPool, compute
 from gpyro._hub.process import Signals, at_exit, flush_at_exit
 from gpyro._hub.sockets import (
@@ -85,6 +87,7 @@ __all__ = [
     "join_thread",
     "listen_tcp",
     "listen_unix",
+    "make_part",
     "name_of_host",
     "pause",
     "peer_host",

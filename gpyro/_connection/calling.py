@@ -28,6 +28,7 @@ from gpyro.wire.native import (
     build_chunks,
     build_extras,
     build_frame,
+    may_change,
     parse_extras,
     parse_target,
 )
@@ -154,9 +155,17 @@ class Calling:
             extras = outgoing_extras(scope, buffers, deadline)
             # Only now: a peer that says goodbye names the last id it took, so ids have to leave in order.
             request_id = self._free_id()
-            self.send(REQUEST, 0, request_id, target, body, extras)
+            self.send(REQUEST, 0, request_id, target, body, extras, waits=True)
             self.pending[request_id] = waiting
-        self._await_answer(request_id, waiting, deadline)
+            del extras
+        has_parts = bool(buffers)
+        del buffers  # a bytearray cannot grow while somebody looks into it, an error's traceback for one
+        try:
+            self._await_answer(request_id, waiting, deadline)
+        finally:
+            if has_parts and waiting.frame is None:
+                # It is given up, so from now on its caller may change what it gave.
+                self._stream.settle()
         frame = waiting.frame
         if frame is None:
             assert waiting.error is not None
@@ -179,9 +188,14 @@ class Calling:
         self._stream.flush()
 
     def send(
-        self, kind: int, flags: int, request_id: int, target: bytes, body: bytes, extras: Sequence[Buffer]
+        self, kind: int, flags: int, request_id: int, target: bytes, body: bytes, extras: Sequence[Buffer],
+        waits: bool = False,
     ) -> None:
         """Queue a frame of any size; what is over the peer's limit travels in chunks.
+
+        Args:
+            waits: whoever gave the extras leaves them as they are until there is an answer, so none is copied.
+                Without it, what the kernel does not take at once is copied if it may be changed.
 
         Raises:
             ProtocolError: it is over max_value_bytes.
@@ -194,9 +208,12 @@ class Calling:
             if size > wire.max_value_bytes:
                 raise ProtocolError(f"message is {size} bytes, limit is {wire.max_value_bytes} (max_value_bytes)")
             chunk = min(wire.chunk_bytes, limit - HEADER_BYTES)
-            self._stream.write_bulk(iter(build_chunks(segments, request_id, chunk)))
+            self._stream.write_bulk(build_chunks(segments, request_id, chunk))
         else:
             self._stream.write_segments(segments)
+        # What has a code has to leave as it is, whoever changes it.
+        if extras and (not waits or self._stream.seal is not None) and any(map(may_change, extras)):
+            self._stream.settle()
 
     def is_stale(self) -> bool:
         """Tell whether the peer may have closed without this side's hub having run since."""

@@ -15,17 +15,16 @@ import sys
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any, Union
+from typing import TYPE_CHECKING, Any
 
 from gpyro._hub.sockets import descriptor_limit
 from gpyro._hub.state import HubState
+from gpyro.wire.frames import Buffer, Chunks, may_change
 
 if TYPE_CHECKING:
     from gpyro._hub.tlssocket import TlsSocket
 
 __all__ = ["READ_BYTES", "Stream"]
-
-Buffer = Union[bytes, bytearray, memoryview]
 
 #: What one read takes at most, which is one turn's share of a connection; the setting turn_bytes.
 READ_BYTES = 64 * 1024
@@ -179,9 +178,13 @@ class Stream:
             segments = [*segments, self.seal(*segments)]
         self.out.extend(segments)
         self.out_bytes += sum(map(len, segments))
-        if not self._flush_armed and not self.corked:
-            self._flush_armed = True
-            self.state.loop.run_callback(self._flush_turn)
+        if self._flush_armed or self.corked:
+            return
+        if self.out_bytes > JOIN_BYTES:
+            self.flush()  # it gains nothing by leaving together with others
+            return
+        self._flush_armed = True
+        self.state.loop.run_callback(self._flush_turn)
 
     def write_bulk(self, chunks: Iterator[Sequence[Buffer]]) -> None:
         """Queue a large message chunk by chunk, one such message after another.
@@ -194,6 +197,15 @@ class Stream:
         if not self._flush_armed and not self.corked:
             self._flush_armed = True
             self.state.loop.run_callback(self._flush_turn)
+
+    def settle(self) -> None:
+        """Send what the kernel takes now, and copy of the rest what its owner may change before it has left."""
+        self.flush()
+        if self.out:
+            self.out[:] = [bytes(piece) if may_change(piece) else piece for piece in self.out]
+        for message in self._bulk or ():
+            if isinstance(message, Chunks):
+                message.settle()
 
     def is_congested(self) -> bool:
         """Tell whether more is queued than a polite writer adds to."""

@@ -1,8 +1,8 @@
 """Bytes that travel beside the body, and numpy arrays.
 
 A part beside the body is a view of the sender's own object: it is copied by nobody before the socket. At the
-receiver it may be a view of a receive buffer that is used again, so each is copied exactly once, into the object
-that the user gets. One part can be named once in a body; naming it more often would make copies of it for free.
+receiver it is the object that the user gets, or a view of a receive buffer that is used again, which is copied
+exactly once. One part can be named once in a body; naming it more often would make copies of it for free.
 """
 
 from __future__ import annotations
@@ -54,7 +54,9 @@ def encode_buffer(value: bytes | bytearray | memoryview, parts: list[Part]) -> b
     """Return what stands in the body for an argument or result; large ones are added to `parts`."""
     size = value.nbytes if type(value) is memoryview else len(value)
     if size > INLINE_BYTES and len(parts) < MAX_BUFFERS:
-        parts.append(flat_view(value))
+        flat = flat_view(value)
+        # A view that may not be written tells the receiver to make bytes of it.
+        parts.append(flat.toreadonly() if type(value) is memoryview and type(flat) is memoryview else flat)
         return Ext(_OUTSIDE[type(value)], bytes((len(parts) - 1,)))
     if type(value) is bytes:
         return value
@@ -65,7 +67,7 @@ def encode_nested(value: bytes | bytearray | memoryview, parts: list[Part]) -> b
     """Return what stands in the body for bytes deeper in a value, where all three types arrive as bytes."""
     flat = flat_view(value)
     if len(flat) > INLINE_BYTES and len(parts) < MAX_BUFFERS:
-        parts.append(flat)
+        parts.append(flat if type(flat) is bytes else memoryview(flat).toreadonly())
         return Ext(Extension.OUT_BYTES, bytes((len(parts) - 1,)))
     return bytes(flat)
 
@@ -82,12 +84,17 @@ def _decode_memoryview(payload: bytes, level: Unpacker) -> memoryview:
 
 @decodes(Extension.OUT_BYTES)
 def _decode_out_bytes(payload: bytes, level: Unpacker) -> bytes:
-    return bytes(level.part(payload))
+    return bytes(level.part(payload))  # which is itself where it is bytes
 
 
 @decodes(Extension.OUT_BYTEARRAY)
 def _decode_out_bytearray(payload: bytes, level: Unpacker) -> bytearray:
-    return bytearray(level.part(payload))
+    return _own_bytearray(level.part(payload))
+
+
+def _own_bytearray(part: bytes | bytearray | memoryview) -> bytearray:
+    """Return what nobody else has as it is, a copy of all else."""
+    return part if type(part) is bytearray else bytearray(part)
 
 
 @decodes(Extension.OUT_MEMORYVIEW)
@@ -208,7 +215,7 @@ def _decode_array(payload: bytes, level: Unpacker) -> Any:
     if order not in ("C", "F"):
         raise broken("order of an array", order)
     if type(where) is int and 0 <= where < MAX_BUFFERS:
-        data = bytearray(level.part(bytes((where,))))
+        data = _own_bytearray(level.part(bytes((where,))))
     elif type(where) is bytes:
         data = bytearray(where)
     else:

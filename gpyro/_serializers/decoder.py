@@ -80,7 +80,7 @@ class _FastLevel:
         if comparisons(keys) > len(keys):
             raise Deferred
 
-    def part(self, index: bytes) -> memoryview:
+    def part(self, index: bytes) -> bytes | bytearray | memoryview:
         raise Deferred
 
     def reference(self, kind: int, data: bytes) -> object:
@@ -217,15 +217,18 @@ class Reading:
                 f"{self.limits.max_colliding_keys} (max_colliding_keys)"
             )
 
-    def part(self, index: bytes) -> memoryview:
-        """Return a part beside the body; each can be had once, or few bytes would order many copies."""
+    def part(self, index: bytes) -> bytes | bytearray | memoryview:
+        """Return a part beside the body; each can be had once, or few bytes would order many copies.
+
+        A view is of a buffer that is used again; all else is the caller's.
+        """
         if len(index) != 1 or index[0] >= len(self._parts):
             raise broken("index of a part", index)
         part = self._parts[index[0]]
         if part is None:
             raise RemoteProtocolError(f"part {index[0]} of a message is used twice")
         self._parts[index[0]] = None
-        return memoryview(part)
+        return part  # type: ignore[no-any-return]
 
     def reference(self, kind: int, data: bytes) -> object:
         """Return the object for a reference."""

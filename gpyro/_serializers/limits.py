@@ -154,7 +154,7 @@ class Unpacker(Protocol):
     def check_keys(self, keys: Any) -> None:
         """Raise RemoteProtocolError when too many of these keys have one hash."""
 
-    def part(self, index: bytes) -> memoryview:
+    def part(self, index: bytes) -> bytes | bytearray | memoryview:
         """Return the part beside the body that has this index, at most once."""
 
     def reference(self, kind: int, data: bytes) -> object:

@@ -7,13 +7,16 @@ from __future__ import annotations
 
 import enum
 import struct
-from collections.abc import Iterable, Sequence
+from collections import deque
+from collections.abc import Iterator, Sequence
 from typing import Final, Union
 
 from gpyro._auth.sizes import SEAL_BYTES
 from gpyro.errors import LocalProtocolError, RemoteProtocolError
 
 __all__ = [
+    "CALLS",
+    "CLAIM_FACTOR",
     "FIRST_LARGE_BYTES",
     "GROWTH",
     "HEADER",
@@ -28,7 +31,9 @@ __all__ = [
     "SEAL_BYTES",
     "VERSION",
     "Annotation",
+    "Arrived",
     "Buffer",
+    "Chunks",
     "Flag",
     "Frame",
     "FrameType",
@@ -36,6 +41,7 @@ __all__ = [
     "build_extras",
     "build_frame",
     "build_target",
+    "may_change",
     "parse_annotations",
     "parse_extras",
     "parse_target",
@@ -60,6 +66,10 @@ LARGE_FRAME_BYTES: Final = 32 * 1024
 #: that its frame is large makes nobody hold the memory for it. A buffer that was used before comes as it is.
 FIRST_LARGE_BYTES: Final = 64 * 1024
 GROWTH: Final = 4
+#: Memory for the parts of a message is made once it is no more than so many times what has come. The system gives
+#: out no page that nothing was written to, so who only says that parts are large makes nobody hold them. One read
+#: of 64 KiB is enough for the largest frame.
+CLAIM_FACTOR: Final = 64
 #: Messages in chunks that one side may have open at once on a connection.
 MAX_OPEN_MESSAGES: Final = 16
 #: Out-of-band parts of one message; each costs 4 bytes of table, and the limit keeps that table small.
@@ -92,6 +102,10 @@ class FrameType(enum.IntEnum):
     STREAM_CREDIT = 34
 
 
+#: What carries a call or its answer; only these may travel in chunks.
+CALLS: Final = frozenset({FrameType.REQUEST, FrameType.REPLY, FrameType.ERROR, FrameType.ONEWAY})
+
+
 class Flag(enum.IntFlag):
     """Bits of the header's flags."""
 
@@ -106,14 +120,31 @@ class Annotation(enum.IntEnum):
     DEADLINE = 1  # u32, milliseconds that remain
     TRACE = 2  # opaque trace context, at most 64 bytes
     CALL_PATH = 3  # call ids of 8 bytes each, outermost first
+    WRITABLE = 4  # a bit for each buffer, lowest first: 1 for one that becomes an object that may be changed
 
 
 _CHUNK: Final = int(FrameType.CHUNK)
 _MORE: Final = int(Flag.MORE)
 
+class Arrived:
+    """The extras of a message whose buffers were received into objects of their own."""
+
+    __slots__ = ("annotations", "parts")
+
+    def __init__(self, annotations: dict[int, bytes], parts: list[bytes | bytearray]) -> None:
+        self.annotations = annotations
+        self.parts = parts
+
+    def __repr__(self) -> str:
+        return f"<Arrived, {len(self.parts)} parts of {len(self)} bytes>"
+
+    def __len__(self) -> int:
+        return sum(map(len, self.parts))
+
+
 #: type, flags, request id, target, body, extras, owner. A plain tuple: it is made for each call. `owner` is
 #: the buffer that body and extras point into, for `Machine.recycle` once they are decoded, or None.
-Frame = tuple[int, int, int, bytes, Buffer, Buffer, Union[bytearray, None]]
+Frame = tuple[int, int, int, bytes, Buffer, Union[Buffer, Arrived], Union[bytearray, None]]
 
 
 def build_target(object_id: str, name: str, scope: int = 0, access: int = 0) -> bytes:
@@ -152,10 +183,7 @@ def parse_target(target: bytes) -> tuple[int, int, str, str]:
 
 
 def build_extras(annotations: dict[int, bytes], buffers: Sequence[Buffer]) -> list[Buffer]:
-    """Pack annotations and out-of-band buffers; what cannot change stands in the result as it is, uncopied.
-
-    A buffer that its owner may change before it has left is copied: half of it might be sent by then, and its code
-    computed.
+    """Pack annotations and out-of-band buffers; the buffers stand in the result as they are, uncopied.
 
     Raises:
         LocalProtocolError: too many parts, too long annotations, or a part that is not one run of bytes.
@@ -164,24 +192,28 @@ def build_extras(annotations: dict[int, bytes], buffers: Sequence[Buffer]) -> li
         return []
     if len(buffers) > MAX_BUFFERS:
         raise LocalProtocolError(f"{len(buffers)} out-of-band parts in one message, limit is {MAX_BUFFERS}")
+    parts = [_flatten(part) if isinstance(part, memoryview) else part for part in buffers]
+    writable = _writable(parts)
+    if writable:
+        annotations = {**annotations, Annotation.WRITABLE: writable}
     if sum(map(len, annotations.values())) + 3 * len(annotations) > 0xFFFF:
         raise LocalProtocolError(f"annotations {sorted(map(int, annotations))} do not fit 65535 bytes")
     notes = b"".join(struct.pack("!BH", key, len(data)) + data for key, data in annotations.items())
-    parts = [part if type(part) is bytes else _settle(part) for part in buffers]
     sizes = struct.pack(f"!{len(parts)}I", *map(len, parts))
     return [struct.pack("!HH", len(notes), len(parts)) + notes + sizes, *parts]
 
 
-def _settle(part: Buffer) -> Buffer:
-    """Return single bytes, so that len() is what goes out, in memory that nobody changes."""
-    flat = _flatten(part) if isinstance(part, memoryview) else part
-    if isinstance(flat, memoryview) and type(flat.obj) is bytes:
-        return flat
-    return bytes(flat)
+def _writable(parts: Sequence[Buffer]) -> bytes:
+    """Return a bit for each part that becomes an object that may be changed; nothing where none is large."""
+    bits = 0
+    for index, part in enumerate(parts):
+        if type(part) is not bytes and len(part) >= LARGE_FRAME_BYTES and not memoryview(part).readonly:
+            bits |= 1 << index
+    return bits.to_bytes((bits.bit_length() + 7) // 8, "little")
 
 
 def _flatten(part: memoryview) -> Buffer:
-    """Return the same memory as single bytes."""
+    """Return the same memory as single bytes, so that len() is what goes out."""
     if part.ndim == 1 and part.itemsize == 1 and part.contiguous:
         return part
     if not part.c_contiguous:
@@ -189,12 +221,19 @@ def _flatten(part: memoryview) -> Buffer:
     return part.cast("B") if part.nbytes else b""
 
 
-def parse_annotations(extras: Buffer) -> dict[int, bytes]:
+def may_change(piece: Buffer) -> bool:
+    """Tell whether somebody may change these bytes before they have left."""
+    return type(piece) is not bytes and not (isinstance(piece, memoryview) and type(piece.obj) is bytes)
+
+
+def parse_annotations(extras: Buffer | Arrived) -> dict[int, bytes]:
     """Return the annotations; unknown keys are kept, so that newer peers can be passed through.
 
     Raises:
         RemoteProtocolError: the block is cut short.
     """
+    if isinstance(extras, Arrived):
+        return extras.annotations
     found: dict[int, bytes] = {}
     if len(extras) < 4:
         raise RemoteProtocolError(f"extras of {len(extras)} bytes are cut short")
@@ -210,12 +249,14 @@ def parse_annotations(extras: Buffer) -> dict[int, bytes]:
     return found
 
 
-def parse_extras(extras: Buffer) -> tuple[dict[int, bytes], list[memoryview]]:
-    """Return annotations and buffers; the buffers are views of `extras`.
+def parse_extras(extras: Buffer | Arrived) -> tuple[dict[int, bytes], Sequence[Buffer]]:
+    """Return annotations and buffers; the buffers are views of `extras`, or objects that nobody else has.
 
     Raises:
         RemoteProtocolError: a length points outside, or something is left over.
     """
+    if isinstance(extras, Arrived):
+        return extras.annotations, extras.parts
     annotations = parse_annotations(extras)
     at = 4 + int.from_bytes(extras[:2], "big")
     count = int.from_bytes(extras[2:4], "big")
@@ -246,7 +287,7 @@ def build_frame(
     return [head, *extras]
 
 
-def build_chunks(segments: Sequence[Buffer], request_id: int, chunk_bytes: int) -> Iterable[list[Buffer]]:
+def build_chunks(segments: Sequence[Buffer], request_id: int, chunk_bytes: int) -> Chunks:
     """Cut a packed frame into CHUNK frames, lazily, so that other frames can go between them.
 
     Raises:
@@ -254,18 +295,38 @@ def build_chunks(segments: Sequence[Buffer], request_id: int, chunk_bytes: int) 
     """
     if chunk_bytes < HEADER_BYTES:
         raise LocalProtocolError(f"chunks of {chunk_bytes} bytes, at least {HEADER_BYTES} are needed")
-    left = sum(map(len, segments))
-    pieces = iter(segments)
-    current = memoryview(b"")
-    while left:
+    return Chunks(segments, request_id, chunk_bytes)
+
+
+class Chunks(Iterator[list[Buffer]]):
+    """The CHUNK frames of one message, each a list of segments."""
+
+    def __init__(self, segments: Sequence[Buffer], request_id: int, chunk_bytes: int) -> None:
+        self._segments = deque(segments)
+        self._request_id = request_id
+        self._chunk_bytes = chunk_bytes
+        self._left = sum(map(len, segments))
+
+    def __repr__(self) -> str:
+        return f"<Chunks of message {self._request_id}, {self._left} bytes to send>"
+
+    def __next__(self) -> list[Buffer]:
+        if not self._left:
+            raise StopIteration
+        size = room = min(self._chunk_bytes, self._left)
         part: list[Buffer] = []
-        room = min(chunk_bytes, left)
-        size = room
         while room:
-            if not current:
-                current = memoryview(next(pieces)).cast("B")
-            part.append(current[:room])
-            room -= len(part[-1])
-            current = current[len(part[-1]) :]
-        left -= size
-        yield [HEADER.pack(_CHUNK, _MORE if left else 0, 0, request_id, size, 0), *part]
+            current = self._segments.popleft()
+            if len(current) > room:
+                view = memoryview(current)
+                self._segments.appendleft(view[room:])
+                current = view[:room]
+            if current:
+                part.append(current)
+            room -= len(current)
+        self._left -= size
+        return [HEADER.pack(_CHUNK, _MORE if self._left else 0, 0, self._request_id, size, 0), *part]
+
+    def settle(self) -> None:
+        """Copy what somebody may change before it has left."""
+        self._segments = deque(bytes(piece) if may_change(piece) else piece for piece in self._segments)

@@ -33,7 +33,7 @@ from gpyro.auth import (
     prove,
 )
 from gpyro.errors import ConnectionDeniedError, RemoteProtocolError
-from gpyro.wire.frames import HEADER, PREFACE, Frame
+from gpyro.wire.frames import HEADER, PREFACE, Arrived, Frame
 from gpyro.wire.hello import Field, Greeting, Mechanism, build_fields, parse_fields
 
 __all__ = [
@@ -54,6 +54,7 @@ UNPROVEN: Final = (
 def raw_opening(frame: Frame) -> bytes:
     """Return a side's first frame as it travelled, preface and header included."""
     kind, flags, request_id, target, body, extras, _ = frame
+    assert not isinstance(extras, Arrived)  # it is too short for that
     header = HEADER.pack(kind, flags, len(target), request_id, len(body), len(extras))
     return b"".join((PREFACE, header, target, body, extras))
 

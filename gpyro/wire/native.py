@@ -26,11 +26,12 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, NoReturn
 
 from gpyro.errors import LocalProtocolError, RemoteProtocolError
+from gpyro.wire.arrival import Arrival, MakePart, Messages, WireLimits, make_bytearray
 from gpyro.wire.frames import (
+    CALLS,
     FIRST_LARGE_BYTES,
     GROWTH,
     HEADER,
@@ -53,6 +54,7 @@ from gpyro.wire.frames import (
     build_extras,
     build_frame,
     build_target,
+    may_change,
     parse_annotations,
     parse_extras,
     parse_target,
@@ -86,6 +88,7 @@ __all__ = [
     "build_extras",
     "build_frame",
     "build_target",
+    "may_change",
     "parse_annotations",
     "parse_extras",
     "parse_target",
@@ -119,8 +122,6 @@ class State(enum.Enum):
 
 _T = FrameType
 _S = State
-#: What carries a call or its answer; only these may travel in chunks.
-CALLS: Final = frozenset({_T.REQUEST, _T.REPLY, _T.ERROR, _T.ONEWAY})
 _CHUNK: Final = int(_T.CHUNK)
 _MORE: Final = int(Flag.MORE)
 #: What a frame with a wrong code means; nothing of it has been looked at.
@@ -161,15 +162,6 @@ SEND: Final[dict[tuple[Side, State], dict[int, State]]] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class WireLimits:
-    """What a machine accepts; the settings of the same names hold the reasons."""
-
-    max_message_bytes: int = 4 * 1024 * 1024
-    max_value_bytes: int = 256 * 1024 * 1024
-    chunk_bytes: int = 1024 * 1024
-
-
 class Machine:
     """One connection seen from one side: what was read goes in, frames come out.
 
@@ -181,13 +173,14 @@ class Machine:
 
     `take_buffer(size)` lends a bytearray for a large frame, `give_buffer(buffer)` takes it back, once: from
     here or through `recycle`. The one exception is `close` while a view of `wants_into` is out: that buffer
-    is left to the garbage collector, because a reader may still write into it.
+    is left to the garbage collector, because a reader may still write into it. `make_part` makes the memory for
+    parts that are received where they stay.
     """
 
     __slots__ = (
-        "_accepts", "_at", "_data", "_failure", "_filled", "_give_buffer", "_large", "_large_size",
-        "_messages", "_open_bytes", "_reading_into", "_seal", "_started", "_take_buffer", "limits", "side",
-        "state",
+        "_accepts", "_arrival", "_at", "_data", "_failure", "_filled", "_give_buffer", "_large", "_large_size",
+        "_make_part", "_messages", "_piece", "_reading_into", "_seal", "_started",
+        "_take_buffer", "limits", "side", "state",
     )
 
     def __init__(
@@ -196,18 +189,22 @@ class Machine:
         limits: WireLimits | None = None,
         take_buffer: Callable[[int], bytearray] = bytearray,
         give_buffer: Callable[[bytearray], None] | None = None,
+        make_part: MakePart = make_bytearray,
     ) -> None:
         self.side = side
         self.limits = limits or WireLimits()
         self._take_buffer = take_buffer
         self._give_buffer = give_buffer
+        self._make_part = make_part
         self._data: bytes = b""
         self._at = 0
         self._large: bytearray | None = None
         self._large_size = 0
         self._filled = 0
-        self._messages: dict[int, tuple[int, bytearray]] | None = None
-        self._open_bytes = 0
+        # Where the frame that is being read belongs, and how many bytes of it are to come.
+        self._arrival: Arrival | None = None
+        self._piece = 0
+        self._messages = Messages(self.limits, make_part)
         self._reading_into = False
         # The peer's preface was seen, and the end was not.
         self._started = False
@@ -252,7 +249,13 @@ class Machine:
 
     def receive_data(self, data: bytes) -> None:
         """Take what was read from the peer."""
-        if self._large is not None:
+        if self._arrival is not None:
+            used = min(len(data), self._piece)
+            self._arrival.feed(memoryview(data)[:used])
+            self._piece -= used
+            data = data[used:]
+            self._reading_into = False
+        elif self._large is not None:
             used = min(len(data), self._large_size - self._filled)
             self._make_room(self._filled + used)
             self._large[self._filled : self._filled + used] = data[:used]
@@ -266,6 +269,11 @@ class Machine:
 
     def wants_into(self) -> memoryview | None:
         """Return where the next bytes belong while a large frame is under way, else None."""
+        if self._arrival is not None:
+            if not self._piece:
+                return None
+            self._reading_into = True
+            return self._arrival.view(self._piece)
         if self._large is None or self._filled == self._large_size:
             return None
         self._make_room(self._filled + 1)
@@ -275,23 +283,35 @@ class Machine:
     def received_into(self, count: int) -> None:
         """Note that `count` bytes, possibly none, were read into the view of `wants_into`."""
         self._reading_into = False
-        if self._large is not None:
+        if self._arrival is not None:
+            self._arrival.advance(count)
+            self._piece -= count
+            if self.state is State.CLOSED or self.state is State.FAILED:
+                self._arrival = None
+        elif self._large is not None:
             self._filled += count
 
     def is_mid_frame(self) -> bool:
         """Tell whether part of a frame or of a message in chunks is held."""
-        return self._at < len(self._data) or self._large is not None or bool(self._messages)
+        held = self._large is not None or self._arrival is not None
+        return held or self._at < len(self._data) or bool(self._messages)
 
     def oldest_message(self) -> int | None:
         """Return the id of the message in chunks that has been under way longest, None where none is."""
-        return next(iter(self._messages), None) if self._messages else None
+        return self._messages.oldest()
 
     def has_frames(self) -> bool:
         """Tell whether `next_frames` would return at least one frame (or raise).
 
         Pieces of a message that is not whole yet do not count, though `next_frames` may find fault with them.
         """
-        if self._large is not None:
+        if self._arrival is not None:
+            if self._piece:
+                return False
+            # Of a message in chunks that goes on, the piece alone is no frame.
+            if not self._arrival.left:
+                return True
+        elif self._large is not None:
             if self._filled < self._large_size:
                 return False
             if self._large[0] != _CHUNK or not self._large[1] & _MORE:
@@ -326,7 +346,11 @@ class Machine:
         frames: list[Frame] = []
         if not self._started and not self._check_start():
             return frames
-        if self._large is not None:
+        if self._arrival is not None:
+            if self._piece:
+                return frames
+            self._finish_arrival(self._arrival, frames)
+        elif self._large is not None:
             if self._filled < self._large_size:
                 return frames
             self._finish_large(frames)
@@ -443,16 +467,51 @@ class Machine:
         """Free what is held; a buffer that a reader may still write into is not lent on."""
         owner = self._large
         self._data, self._at, self._large, self._filled = b"", 0, None, 0
-        self._messages, self._open_bytes = None, 0
+        self._messages.drop()
+        self._piece = 0
+        if not self._reading_into:
+            self._arrival = None
         if owner is not None and not self._reading_into:
             self.recycle(owner)
 
     def _start_large(self, data: bytes, at: int, size: int) -> None:
+        # A frame with a code is looked at only when it is whole.
+        if self._seal is None and self._start_arrival(memoryview(data)[at:]):
+            return
         filled = len(data) - at
         self._large = self._take_buffer(min(size, max(FIRST_LARGE_BYTES, GROWTH * filled)))
         self._large_size = size
         self._filled = filled
         memoryview(self._large)[:filled] = memoryview(data)[at:]
+
+    def _start_arrival(self, data: memoryview) -> bool:
+        """Receive a large frame where its parts stay, if its beginning tells where that is."""
+        kind, flags, target_bytes, request_id, body_bytes, extras_bytes = HEADER.unpack_from(data)
+        if kind == _CHUNK:
+            held = self._messages.arrival(request_id)
+            # The last piece ends the message; what does not fit is told when it is whole.
+            if held is None or target_bytes or extras_bytes or body_bytes > held.left:
+                return False
+            if (body_bytes < held.left) != bool(flags & _MORE):
+                return False
+            self._arrival, self._piece = held, body_bytes
+            held.feed(data[HEADER_BYTES:])
+            self._piece -= len(data) - HEADER_BYTES
+            return True
+        if kind not in CALLS:
+            return False
+        self._arrival = Arrival.begin(data, self._make_part)
+        self._piece = 0 if self._arrival is None else self._arrival.left
+        return self._arrival is not None
+
+    def _finish_arrival(self, arrival: Arrival, frames: list[Frame]) -> None:
+        """A frame is whole that was received where it stays; of a message in chunks there may be more."""
+        self._arrival = None
+        if arrival.left:
+            return
+        frame = arrival.frame()
+        self._messages.forget(frame[2], arrival)
+        frames.append(frame)
 
     def _make_room(self, size: int) -> None:
         """Let the buffer of the large frame hold `size` bytes, growing with what has come."""
@@ -493,55 +552,10 @@ class Machine:
             self._enter(after)
 
     def _collect(self, frame: Frame, frames: list[Frame]) -> None:
-        """Add a CHUNK to its message, and cut the message out when it is whole."""
-        _, flags, request_id, target, piece, extras, _ = frame
-        if self._messages is None:
-            self._messages = {}
-        if target or extras or not piece:
-            self._fail(
-                f"chunk of message {request_id} has {len(target)} bytes of target, {len(piece)} of body and "
-                f"{len(extras)} of extras; it needs a body and nothing else"
-            )
-        if request_id not in self._messages:
-            self._open_message(request_id, piece)
-        size, held = self._messages[request_id]
-        held += piece
-        more = flags & _MORE
-        if len(held) < size and more:
-            return
-        del self._messages[request_id]
-        self._open_bytes -= size
-        if len(held) != size or more:
-            self._fail(f"message {request_id} in chunks has {len(held)} bytes, announced were {size}")
-        frames.append(_cut_message(held))
-
-    def _open_message(self, request_id: int, piece: Buffer) -> None:
-        assert self._messages is not None
-        if len(piece) < HEADER_BYTES:
-            self._fail(f"first chunk of message {request_id} has {len(piece)} bytes, needs {HEADER_BYTES}")
-        kind, _, target_bytes, inner_id, body_bytes, extras_bytes = HEADER.unpack_from(piece)
-        size = HEADER_BYTES + target_bytes + body_bytes + extras_bytes
-        if kind not in CALLS or kind not in self._accepts or inner_id != request_id:
-            self._fail(f"message {request_id} in chunks starts with type {kind} and id {inner_id}")
-        if target_bytes > MAX_TARGET_BYTES:
-            self._fail(f"frame target is {target_bytes} bytes, limit is {MAX_TARGET_BYTES}")
-        if len(self._messages) >= MAX_OPEN_MESSAGES:
-            self._fail(f"{len(self._messages)} messages in chunks are open, limit is {MAX_OPEN_MESSAGES}")
-        if self._open_bytes + size > self.limits.max_value_bytes:
-            self._fail(
-                f"message is {size} bytes beside {self._open_bytes} under way, "
-                f"limit is {self.limits.max_value_bytes} (max_value_bytes)"
-            )
-        self._open_bytes += size
-        self._messages[request_id] = (size, bytearray())
-
-
-def _cut_message(held: bytearray) -> Frame:
-    kind, flags, target_bytes, request_id, body_bytes, _ = HEADER.unpack_from(held)
-    body_at = HEADER_BYTES + target_bytes
-    extras_at = body_at + body_bytes
-    view = memoryview(held).toreadonly()
-    return (
-        kind, flags, request_id, bytes(view[HEADER_BYTES:body_at]), view[body_at:extras_at],
-        view[extras_at:], None,
-    )
+        """Add a CHUNK to its message, and take the message when it is whole."""
+        try:
+            whole = self._messages.collect(frame, self._accepts)
+        except RemoteProtocolError as exc:
+            self._fail(str(exc))
+        if whole is not None:
+            frames.append(whole)

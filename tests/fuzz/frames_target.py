@@ -139,10 +139,9 @@ class Run:
         """What is kept stays within the limits, however little of a message is there."""
         machine = self.machine
         assert all(asked <= LIMITS.max_message_bytes + SEAL_BYTES for asked in self.lender.asked)
-        messages = machine._messages or {}
+        messages = machine._messages
         assert len(messages) <= native.MAX_OPEN_MESSAGES
-        assert sum(size for size, _ in messages.values()) == machine._open_bytes <= LIMITS.max_value_bytes
-        assert sum(len(held) for _, held in messages.values()) <= machine._open_bytes
+        assert messages.held_bytes() <= messages.announced_bytes() <= LIMITS.max_value_bytes
         if machine._accepts:
             waiting = len(machine._data) - machine._at
             assert waiting <= native.LARGE_FRAME_BYTES + SEAL_BYTES, f"{waiting} bytes wait for a frame"

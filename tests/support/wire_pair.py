@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from gpyro.wire.frames import Arrived
 from gpyro.wire.hello import Greeting
 from gpyro.wire.native import (
     PREFACE,
@@ -76,6 +77,8 @@ _PATHS: Mapping[tuple[Side, State], str] = {
 def plain(frame: Frame) -> PlainFrame:
     """Copy a frame out of whatever buffer it points into."""
     kind, flags, request_id, target, body, extras, _ = frame
+    if isinstance(extras, Arrived):
+        extras = b"".join(build_extras(extras.annotations, [bytes(part) for part in extras.parts]))
     return kind, flags, request_id, bytes(target), bytes(body), bytes(extras)
 
 

@@ -26,6 +26,7 @@ from gpyro._hub.state import HubState, Timer
 from gpyro._hub.stream import Stream
 from gpyro._hub.threads import call_in_hub
 from gpyro._hub.waiting import Signal, wait_for
+from gpyro.wire.frames import build_chunks
 from tests.support.serving import wait_until
 
 
@@ -99,6 +100,20 @@ def test_more_than_the_kernel_takes_leaves_in_order(wire: Wire) -> None:
     assert wire.take(3_000_004) == b"".join(pieces) + b"last"
     wait_until(wire.stream.is_flushed)
     assert wire.stream.out_bytes == 0
+
+
+def test_what_is_settled_leaves_as_it_was_then_and_is_looked_into_no_more(wire: Wire) -> None:
+    first, second = bytearray(b"a" * 8_000_000), bytearray(b"b" * 8_000_000)
+    wire.stream.write_segments([b"head", memoryview(first)])
+    wire.stream.write_bulk(build_chunks([memoryview(second)], 1, 1_000_000))
+    wire.stream.settle()
+    assert not wire.stream.is_flushed()
+    for mine in (first, second):
+        mine[:] = b"!" * len(mine)
+        mine.append(1)
+    data = wire.take(4 + 8_000_000 + 8 * (16 + 1_000_000))
+    assert data[:4] == b"head" and data.count(b"a", 4, 8_000_004) == 8_000_000
+    assert data.count(b"!", 8_000_004) == 0 and data.count(b"b", 8_000_004) >= 8_000_000
 
 
 def test_large_messages_give_way_to_small_ones_between_two_chunks(wire: Wire) -> None:

@@ -121,7 +121,7 @@ def test_parts_of_a_large_frame_are_views_that_cannot_be_written_and_know_their_
     assert isinstance(extras, memoryview) and extras.readonly
     assert type(frame[3]) is bytes
     _, [first, second] = parse_extras(extras)
-    assert first.readonly and bytes(first) == b"x" * 50_000
+    assert isinstance(first, memoryview) and first.readonly and bytes(first) == b"x" * 50_000
     assert bytes(second) == b"y"
 
 

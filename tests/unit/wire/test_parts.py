@@ -12,7 +12,9 @@ from gpyro.errors import LocalProtocolError, RemoteProtocolError
 from gpyro.wire.native import (
     HEADER,
     HEADER_BYTES,
+    LARGE_FRAME_BYTES,
     MAX_BUFFERS,
+    Annotation,
     Buffer,
     Flag,
     FrameType,
@@ -22,6 +24,7 @@ from gpyro.wire.native import (
     build_extras,
     build_frame,
     build_target,
+    may_change,
     parse_annotations,
     parse_extras,
     parse_target,
@@ -134,13 +137,37 @@ def test_buffers_that_cannot_change_stand_in_the_extras_uncopied_and_come_out_as
     assert view[-1] == ord("!")
 
 
-def test_buffers_that_may_change_before_they_have_left_are_copied() -> None:
+def test_buffers_that_may_change_are_told_from_those_that_cannot_and_neither_is_copied() -> None:
     mine = bytearray(b"x" * 1000)
     for part in (mine, memoryview(mine), memoryview(mine).toreadonly()):
         sent = build_extras({}, [part])[1]
         mine[0] = ord("!")
-        assert bytes(sent) == b"x" * 1000
+        assert bytes(sent) == b"!" + b"x" * 999
         mine[0] = ord("x")
+        assert may_change(sent)
+    assert not may_change(b"x" * 1000)
+    assert not may_change(memoryview(b"x" * 1000)[10:])
+
+
+def test_extras_tell_which_large_buffers_become_objects_that_may_be_changed() -> None:
+    large = bytearray(LARGE_FRAME_BYTES)
+    view = memoryview(large)
+    parts: list[Buffer] = [bytes(large), large, view.toreadonly(), bytearray(9), *[b""] * 5, view]
+    annotations, buffers = parse_extras(b"".join(build_extras({Annotation.TRACE: b"t"}, parts)))
+    assert annotations == {Annotation.TRACE: b"t", Annotation.WRITABLE: b"\x02\x02"}
+    assert [bytes(buffer) for buffer in buffers] == [bytes(part) for part in parts]
+    assert parse_annotations(b"".join(build_extras({}, [bytes(large), bytearray(9)]))) == {}
+
+
+def test_chunks_that_are_settled_leave_as_they_were_then() -> None:
+    mine = bytearray(b"x" * 100)
+    chunks = build_chunks([b"head" * 5, memoryview(mine), b"tail"], 1, 40)
+    first = b"".join(next(chunks))
+    chunks.settle()
+    mine[:] = b"!" * 100
+    mine.append(1)  # nobody looks into it any more
+    rest = b"".join(b"".join(chunk)[HEADER_BYTES:] for chunk in chunks)
+    assert first[HEADER_BYTES:] + rest == b"head" * 5 + b"x" * 100 + b"tail"
 
 
 @pytest.mark.parametrize(
