@@ -1,8 +1,8 @@
 """What a call costs, counted: time is too noisy for a test to look at, and counts are the same on any machine.
 
 The figures of today are in the tables below, and a test fails where one is exceeded by more than its headroom.
-Where a call gets cheaper, lower them; where it has to get dearer, raise them and say in the commit what for. A test
-that fails prints by place what was counted. docs/benchmarks.md tells what is counted, and how.
+Where a call gets cheaper, lower them; where it has to get dearer, raise them and say in the commit what for. A
+test that fails prints by place what was counted. docs/benchmarks.md has the figures, too.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ class Cost(NamedTuple):
 
 
 #: By Python, for (client, server): one call of `echo("hello, world")` after another, the caller's loop and the
-#: served method included. On 3.10 a message is looked at before ormsgpack 1.12 reads it, which is two functions, and
-#: the server takes a new worker for each call while it is being counted, which is two more: what counts refers to
-#: the last one there.
+#: served method included. On 3.10 a message is looked at before ormsgpack 1.12 reads it, which is two functions,
+#: and the server takes a new worker for each call while it is being counted, which is two more: what counts refers
+#: to the last one there.
 IN_TURN = {
     (3, 10): (Cost(26, 31, 941), Cost(30, 40, 1168)),
     (3, 11): (Cost(24, 30, 920), Cost(26, 38, 1123)),
@@ -91,8 +91,15 @@ needs_figures = pytest.mark.skipif(
 )
 
 
+@pytest.fixture(scope="module")
+def both(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Counting]:
+    with counting(tmp_path_factory.mktemp("costs")) as sides:
+        yield sides
+
+
 @pytest.fixture
-def both(tmp_path: Path) -> Iterator[Counting]:
+def fresh(tmp_path: Path) -> Iterator[Counting]:
+    """Return processes in which nothing was counted before."""
     with counting(tmp_path) as sides:
         yield sides
 
@@ -200,8 +207,8 @@ def test_a_large_value_is_copied_no_more_often_than_written_here(both: Counting,
                 peak[side].check("peak", (limit + COPIES_HEADROOM) * size, what)
 
 
-def test_an_idle_connection_holds_no_more_memory_than_written_here(both: Counting) -> None:
-    counted = both.count("connect", "memory", 0, 200, repeat=1)
+def test_an_idle_connection_holds_no_more_memory_than_written_here(fresh: Counting) -> None:
+    counted = fresh.count("connect", "memory", 0, 200, repeat=1)
 
     for side, size, objects in zip(SIDES, IDLE_BYTES, IDLE_OBJECTS, strict=True):
         counted[side].check("bytes", size, f"{side}, idle")
@@ -209,8 +216,8 @@ def test_an_idle_connection_holds_no_more_memory_than_written_here(both: Countin
 
 
 @pytest.mark.parametrize(("work", "few", "many"), [("turn", 1000, 4000), ("together", 2000, 22000)])
-def test_calls_leave_nothing_behind(both: Counting, work: str, few: int, many: int) -> None:
-    counted = both.count(work, "objects", few, many, repeat=1)
+def test_calls_leave_nothing_behind(fresh: Counting, work: str, few: int, many: int) -> None:
+    counted = fresh.count(work, "objects", few, many, repeat=1)
 
     for side in SIDES:
         counted[side].check("objects", LEFT_OBJECTS / (many - few), f"{side}, {work}")

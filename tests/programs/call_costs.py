@@ -1,8 +1,8 @@
 """Counts what calls cost on either side: `serve` is one process, `count ADDRESS` the other.
 
-The latter is told line by line, in JSON, what to count: what is done, with which large value if any, by which meter,
-FEW and MANY times, how often. It answers in JSON: for each side, what one of MANY costs more than FEW do, which
-leaves out what beginning and ending cost. Of several counts it is the least, as a clock may tick in one of them.
+The latter is told line by line, in JSON, what to count: what is done, with which large value if any, by which
+meter, FEW and MANY times, how often. It answers in JSON: for each side, what one of MANY costs more than FEW do,
+which leaves out what beginning and ending cost. Of several counts it is the least, as a clock may tick in one.
 """
 
 import gc
@@ -108,7 +108,9 @@ def count(proxy, work, meter, few, many, repeat):
         for _ in range(2):
             work(few)
             count_once(proxy, work, few, meter)
-    before, after = (least([count_once(proxy, work, times, meter) for _ in range(repeat)]) for times in (few, many))
+    before, after = (
+        least([count_once(proxy, work, times, meter) for _ in range(repeat)]) for times in (few, many)
+    )
     client, server = (per_time(*pair, many - few) for pair in zip(before, after, strict=True))
     return {"client": client, "server": server}
 
