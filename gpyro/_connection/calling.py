@@ -149,6 +149,7 @@ class Calling:
                 # since a connection that ends in the send fails what has been entered.
                 self.pending[request_id] = waiting
                 stream.write_now(data)
+            self._await_answer(request_id, waiting, None)
         else:
             deadline = call_deadline(scope, timeout_seconds)
             self._wait_sendable(body, buffers, greenlet, deadline)
@@ -157,15 +158,14 @@ class Calling:
             request_id = self._free_id()
             self.send(REQUEST, 0, request_id, target, body, extras, waits=True)
             self.pending[request_id] = waiting
-            del extras
-        has_parts = bool(buffers)
-        del buffers  # a bytearray cannot grow while somebody looks into it, an error's traceback for one
-        try:
-            self._await_answer(request_id, waiting, deadline)
-        finally:
-            if has_parts and waiting.frame is None:
-                # It is given up, so from now on its caller may change what it gave.
-                self._stream.settle()
+            has_parts = bool(buffers)
+            del buffers, extras  # a bytearray cannot grow while somebody looks into it, as an error's traceback
+            try:
+                self._await_answer(request_id, waiting, deadline)
+            finally:
+                if has_parts and waiting.frame is None:
+                    # It is given up, so from now on its caller may change what it gave.
+                    stream.settle()
         frame = waiting.frame
         if frame is None:
             assert waiting.error is not None

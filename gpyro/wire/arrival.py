@@ -97,9 +97,8 @@ class Arrival:
         writable = annotations.get(Annotation.WRITABLE, b"")
         parts: list[bytes | bytearray] = []
         head = bytes(view[HEADER_BYTES:table_at])
-        frame = (
-            kind, flags, request_id, head[:target_bytes], head[target_bytes:], Arrived(annotations, parts), None,
-        )  # fmt: skip
+        extras = Arrived(annotations, parts, extras_bytes)
+        frame = (kind, flags, request_id, head[:target_bytes], head[target_bytes:], extras, None)
         arrival = cls(frame, size, sizes, writable, make_part)
         arrival.feed(view[parts_at:])
         return arrival
@@ -147,24 +146,24 @@ class WireLimits:
 class Messages:
     """The messages in chunks that are under way on one connection."""
 
-    __slots__ = ("_bytes", "_limits", "_make_part", "_open")
+    __slots__ = ("_bytes", "_limits", "_make_part", "open")
 
     def __init__(self, limits: WireLimits, make_part: MakePart) -> None:
         self._limits = limits
         self._make_part = make_part
-        # By request id, how many bytes each has in all, and what has come of it.
-        self._open: dict[int, tuple[int, bytearray | Arrival]] | None = None
+        #: By request id, how many bytes each has in all, and what has come of it.
+        self.open: dict[int, tuple[int, bytearray | Arrival]] | None = None
         self._bytes = 0
 
     def __repr__(self) -> str:
         return f"<Messages, {len(self)} of {self._bytes} bytes>"
 
     def __len__(self) -> int:
-        return len(self._open) if self._open else 0
+        return len(self.open) if self.open else 0
 
     def held_bytes(self) -> int:
         """Return how many bytes of them have come."""
-        held = self._open.values() if self._open else ()
+        held = self.open.values() if self.open else ()
         return sum(size - part.left if isinstance(part, Arrival) else len(part) for size, part in held)
 
     def announced_bytes(self) -> int:
@@ -173,22 +172,22 @@ class Messages:
 
     def oldest(self) -> int | None:
         """Return the id of the one that has been under way longest, None where there is none."""
-        return next(iter(self._open), None) if self._open else None
+        return next(iter(self.open), None) if self.open else None
 
     def arrival(self, request_id: int) -> Arrival | None:
         """Return a message whose parts are received where they stay, None for any other."""
-        held = self._open.get(request_id, (0, None))[1] if self._open else None
+        held = self.open.get(request_id, (0, None))[1] if self.open else None
         return held if isinstance(held, Arrival) else None
 
     def forget(self, request_id: int, arrival: Arrival) -> None:
         """Note that all of a message has come; harmless for one that did not come in chunks."""
-        if self._open and self.arrival(request_id) is arrival:
-            del self._open[request_id]
+        if self.open and self.arrival(request_id) is arrival:
+            del self.open[request_id]
             self._bytes -= arrival.size
 
     def drop(self) -> None:
         """Forget all of them."""
-        self._open, self._bytes = None, 0
+        self.open, self._bytes = None, 0
 
     def collect(self, frame: Frame, accepts: Container[int]) -> Frame | None:
         """Add a CHUNK to its message; returns the message when it is whole.
@@ -200,27 +199,27 @@ class Messages:
             RemoteProtocolError: the chunk does not fit.
         """
         _, flags, request_id, target, piece, extras, _ = frame
-        if self._open is None:
-            self._open = {}
+        if self.open is None:
+            self.open = {}
         if target or extras or not piece:
             raise RemoteProtocolError(
                 f"chunk of message {request_id} has {len(target)} bytes of target, {len(piece)} of body and "
                 f"{len(extras)} of extras; it needs a body and nothing else"
             )
-        if request_id not in self._open:
+        if request_id not in self.open:
             self._begin(request_id, piece, accepts)
-        size, held = self._open[request_id]
+        size, held = self.open[request_id]
         if isinstance(held, Arrival):
             received = size - held.left + len(piece)
             if len(piece) <= held.left:
                 held.feed(piece)
         else:
             received, held = self._add(held, piece)
-            self._open[request_id] = size, held
+            self.open[request_id] = size, held
         more = flags & Flag.MORE
         if received < size and more:
             return None
-        del self._open[request_id]
+        del self.open[request_id]
         self._bytes -= size
         if received != size or more:
             raise RemoteProtocolError(
@@ -239,7 +238,7 @@ class Messages:
         return received, Arrival.begin(held, self._make_part) or held
 
     def _begin(self, request_id: int, piece: Buffer, accepts: Container[int]) -> None:
-        assert self._open is not None
+        assert self.open is not None
         if len(piece) < HEADER_BYTES:
             raise RemoteProtocolError(
                 f"first chunk of message {request_id} has {len(piece)} bytes, needs {HEADER_BYTES}"
@@ -252,9 +251,9 @@ class Messages:
             )
         if target_bytes > MAX_TARGET_BYTES:
             raise RemoteProtocolError(f"frame target is {target_bytes} bytes, limit is {MAX_TARGET_BYTES}")
-        if len(self._open) >= MAX_OPEN_MESSAGES:
+        if len(self.open) >= MAX_OPEN_MESSAGES:
             raise RemoteProtocolError(
-                f"{len(self._open)} messages in chunks are open, limit is {MAX_OPEN_MESSAGES}"
+                f"{len(self.open)} messages in chunks are open, limit is {MAX_OPEN_MESSAGES}"
             )
         if self._bytes + size > self._limits.max_value_bytes:
             raise RemoteProtocolError(
@@ -262,7 +261,7 @@ class Messages:
                 f"limit is {self._limits.max_value_bytes} (max_value_bytes)"
             )
         self._bytes += size
-        self._open[request_id] = (size, bytearray())
+        self.open[request_id] = (size, bytearray())
 
 
 def _cut_message(held: bytearray) -> Frame:

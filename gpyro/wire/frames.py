@@ -129,17 +129,18 @@ _MORE: Final = int(Flag.MORE)
 class Arrived:
     """The extras of a message whose buffers were received into objects of their own."""
 
-    __slots__ = ("annotations", "parts")
+    __slots__ = ("_size", "annotations", "parts")
 
-    def __init__(self, annotations: dict[int, bytes], parts: list[bytes | bytearray]) -> None:
+    def __init__(self, annotations: dict[int, bytes], parts: list[bytes | bytearray], size: int) -> None:
         self.annotations = annotations
         self.parts = parts
+        self._size = size
 
     def __repr__(self) -> str:
         return f"<Arrived, {len(self.parts)} parts of {len(self)} bytes>"
 
     def __len__(self) -> int:
-        return sum(map(len, self.parts))
+        return self._size
 
 
 #: type, flags, request id, target, body, extras, owner. A plain tuple: it is made for each call. `owner` is

@@ -293,8 +293,9 @@ class Machine:
 
     def is_mid_frame(self) -> bool:
         """Tell whether part of a frame or of a message in chunks is held."""
-        held = self._large is not None or self._arrival is not None
-        return held or self._at < len(self._data) or bool(self._messages)
+        if self._large is not None or self._arrival is not None:
+            return True
+        return self._at < len(self._data) or bool(self._messages.open)
 
     def oldest_message(self) -> int | None:
         """Return the id of the message in chunks that has been under way longest, None where none is."""
