@@ -1,4 +1,4 @@
-"""`python -m benchmarks`: gpyro beside its peers, one table for each work."""
+"""`python -m benchmarks`: gpyro beside its peers, one table for each work, and one of all goals."""
 
 from __future__ import annotations
 
@@ -9,13 +9,16 @@ from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
+from benchmarks.goals import Verdict, judge_work
 from benchmarks.idle import run_idle
 from benchmarks.machine import describe_machine
 from benchmarks.model import Kind, Machine, Result, Work
 from benchmarks.peers import PEERS
+from benchmarks.progress import clear, show
 from benchmarks.rounds import run_rounds
+from benchmarks.services import run_fan_out, run_naming
 from benchmarks.startup import run_startup
-from benchmarks.table import render_machine, render_work
+from benchmarks.table import render_goals, render_machine, render_work
 from benchmarks.works import WORKS, find_work
 
 DEFAULT_ROUNDS = 7
@@ -30,15 +33,19 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
     machine = describe_machine({})
     results: list[Result] = []
+    verdicts: list[Verdict] = []
     for work in arguments.only:
         done, versions = run_work(work, arguments)
         machine = replace(machine, versions={**machine.versions, **versions})
         results += done
-        clear_progress()
+        verdicts += judge_work(work.name, done)
+        clear()
         print(render_work(work, done, with_goals=not arguments.short), end="\n\n", flush=True)
+    if verdicts:
+        print(render_goals(verdicts, judged=not arguments.short), end="\n\n")
     print(render_machine(machine))
     if arguments.json:
-        write_json(arguments.json, machine, results)
+        write_json(arguments.json, machine, results, verdicts)
     return int(any(result.failed and result.peer in OWN_SUBJECTS for result in results))
 
 
@@ -75,10 +82,14 @@ def choose_peers(names: str | None) -> list[str]:
 
 def run_work(work: Work, arguments: argparse.Namespace) -> tuple[list[Result], dict[str, str]]:
     if work.kind is Kind.IDLE:
-        return run_idle(work, arguments.peers, arguments.short, show_progress)
+        return run_idle(work, arguments.peers, arguments.rounds, arguments.short, show)
     if work.kind in (Kind.STARTUP, Kind.COMMAND):
-        return run_startup(work, arguments.peers, arguments.rounds, show_progress), {}
-    return run_rounds(work, arguments.peers, arguments.rounds, arguments.short, show_progress)
+        return run_startup(work, arguments.peers, arguments.rounds, show), {}
+    if work.kind is Kind.FANOUT:
+        return run_fan_out(work, arguments.peers, arguments.rounds, arguments.short, show), {}
+    if work.kind is Kind.NAMING:
+        return run_naming(work, arguments.peers, arguments.rounds, show), {}
+    return run_rounds(work, arguments.peers, arguments.rounds, arguments.short, show)
 
 
 def render_list() -> str:
@@ -86,18 +97,12 @@ def render_list() -> str:
     return "\n".join(["works:", *works, "peers:", *(f"  {name}" for name in PEERS)])
 
 
-def show_progress(text: str) -> None:
-    if sys.stderr.isatty():
-        print(f"\r\033[K{text}", end="", file=sys.stderr, flush=True)
-
-
-def clear_progress() -> None:
-    if sys.stderr.isatty():
-        print("\r\033[K", end="", file=sys.stderr, flush=True)
-
-
-def write_json(path: Path, machine: Machine, results: Sequence[Result]) -> None:
-    content = {"machine": asdict(machine), "results": [asdict(result) for result in results]}
+def write_json(path: Path, machine: Machine, results: Sequence[Result], verdicts: Sequence[Verdict]) -> None:
+    content = {
+        "machine": asdict(machine),
+        "results": [asdict(result) for result in results],
+        "goals": [asdict(verdict) for verdict in verdicts],
+    }
     path.write_text(json.dumps(content, indent=1) + "\n")
 
 
@@ -105,5 +110,5 @@ if __name__ == "__main__":
     try:
         sys.exit(main())
     except KeyboardInterrupt:
-        clear_progress()
+        clear()
         sys.exit("interrupted; all processes that were started have been ended")

@@ -20,20 +20,38 @@ HOLD_TIMEOUT_SECONDS = 130.0
 # A share of the descriptor limit stays free for the libraries themselves.
 DESCRIPTOR_SHARE = 0.78
 WARM_SECONDS = 0.3
+# Each round opens all connections anew, which takes up to minutes; the goals are about these, and these are quick.
+REPEATED = frozenset({"raw", "gpyro"})
 
 
 def run_idle(
-    work: Work, peers: Sequence[str], short: bool, progress: Progress
+    work: Work, peers: Sequence[str], rounds: int, short: bool, progress: Progress
 ) -> tuple[list[Result], dict[str, str]]:
-    """One peer after another: the figures are memory and percentiles, not times to compare."""
+    """Interleaved rounds with new processes in each; one round for those that are not REPEATED."""
     work = replace(work, count=min(work.count, descriptor_bound()))
-    results, versions = [], {}
-    for name in peers:
-        progress(f"{work.name}: {name}")
-        contestant = Contestant(name, work, short)
-        results.append(run_one(contestant))
-        versions.update(contestant.versions)
-    return results, versions
+    parts: dict[str, list[Result]] = {name: [] for name in peers}
+    versions: dict[str, str] = {}
+    for number in range(min(rounds, work.most_rounds)):
+        for name, done in parts.items():
+            if number and (name not in REPEATED or not done[-1].samples):
+                continue
+            progress(f"{work.name}: round {number + 1}, {name}")
+            contestant = Contestant(name, work, short)
+            done.append(run_one(contestant))
+            versions.update(contestant.versions)
+    return [join_rounds(done) for done in parts.values()], versions
+
+
+def join_rounds(parts: Sequence[Result]) -> Result:
+    """One result of the rounds of a peer; a round that failed ends its part."""
+    last = parts[-1]
+    if not last.samples:
+        return last
+    return replace(
+        last,
+        samples=tuple(sample for part in parts for sample in part.samples),
+        figures={name: [part.figures[name][0] for part in parts] for name in last.figures},
+    )
 
 
 def descriptor_bound() -> int:
@@ -51,7 +69,8 @@ def run_one(contestant: Contestant) -> Result:
             with contestant.failure_ends_part():
                 figures = measure_one(contestant, stack)
                 samples.append(figures.pop("kib"))
-    return replace(contestant.build_result(), samples=tuple(samples), figures=figures)
+    columns = {name: [value] for name, value in figures.items()}
+    return replace(contestant.build_result(), samples=tuple(samples), figures=columns)
 
 
 def measure_one(contestant: Contestant, stack: ExitStack) -> dict[str, float]:

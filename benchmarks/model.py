@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 
@@ -16,6 +16,8 @@ class Kind(Enum):
     CONNECT = "connect and first call"
     CONNECT_TOGETHER = "connect and first call, many callers at once"
     IDLE = "idle connections"
+    FANOUT = "events to many subscribers"
+    NAMING = "a name server with many names"
     STARTUP = "programs, from their first statement"
     COMMAND = "whole processes"
 
@@ -28,6 +30,8 @@ class Unit(Enum):
     SECONDS = "s"
     MILLISECONDS = "ms"
     KIBIBYTES = "KiB/conn"
+    DELIVERIES_PER_SECOND = "deliveries/s"
+    NAMES_PER_SECOND = "names/s"
 
 
 @dataclass(frozen=True)
@@ -39,7 +43,7 @@ class Work:
             `round_seconds`, because rounds of different lengths meet a
             different state of the scheduler.
         width: callers at once.
-        count: connections to hold (IDLE only).
+        count: connections to hold (IDLE), subscribers (FANOUT), names (NAMING).
         nap_seconds: how long each call sleeps (NAPS only).
     """
 
@@ -75,7 +79,7 @@ class Result:
         note: how this peer does the work, where that is not obvious.
         refused: why it was not measured.
         failed: what went wrong when it was.
-        figures: further columns, for works that have them.
+        figures: further columns, for works that have them; one value for each round.
     """
 
     work: str
@@ -85,7 +89,7 @@ class Result:
     note: str = ""
     refused: str = ""
     failed: str = ""
-    figures: Mapping[str, float] = field(default_factory=dict)
+    figures: Mapping[str, Sequence[float]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

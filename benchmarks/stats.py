@@ -43,14 +43,20 @@ def summarize(samples: Sequence[float]) -> Summary:
     return Summary(median(samples), percentile(samples, 0.25), percentile(samples, 0.75), len(samples))
 
 
-def paired_ratio(samples: Sequence[float], base: Sequence[float]) -> float | None:
-    """The median of sample / base, round by round.
+def paired_spread(samples: Sequence[float], base: Sequence[float]) -> Summary | None:
+    """Median and quartiles of sample / base, round by round.
 
     A pair of one round met the same state of the machine, so this moves less
     than the ratio of two medians. None without a pair.
     """
     ratios = [sample / other for sample, other in zip(samples, base, strict=False) if other]
-    return median(ratios) if ratios else None
+    return summarize(ratios) if ratios else None
+
+
+def paired_ratio(samples: Sequence[float], base: Sequence[float]) -> float | None:
+    """The median of `paired_spread`."""
+    spread = paired_spread(samples, base)
+    return spread.median if spread else None
 
 
 def percentile_of_counts(counts: Sequence[tuple[float, int]], fraction: float) -> float:

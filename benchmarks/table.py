@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import zip_longest
 
-from benchmarks.goals import describe_goals
+from benchmarks.goals import Verdict, judge_work
 from benchmarks.model import Machine, Result, Work
-from benchmarks.stats import paired_ratio, summarize
+from benchmarks.stats import Summary, median, paired_ratio, summarize
 
-# Columns from here on hold words and are set flush left, as is the first.
-WORD_COLUMNS = frozenset({"peer", "kept", "note"})
+# Columns that hold words and are set flush left.
+WORD_COLUMNS = frozenset({"peer", "kept", "note", "work", "figure", "verdict"})
+SPREAD_RULE = (
+    "spread: the quartiles of the rounds, or the range where there are fewer than four; ratios are paired by round"
+)
 
 
 def render_machine(machine: Machine) -> str:
@@ -26,10 +29,41 @@ def render_work(work: Work, results: Sequence[Result], with_goals: bool) -> str:
     """A work's title, its table, and, where figures mean something, its goals."""
     headings, rows = build_rows(work, results)
     parts = [f"## {work.name}: {work.title}", "", render_columns(headings, rows)]
-    goals = describe_goals(work.name, results)
+    goals = [render_verdict(verdict) for verdict in judge_work(work.name, results) if verdict.summary]
     if with_goals and goals:
         parts += ["", *goals]
     return "\n".join(parts)
+
+
+def render_verdict(verdict: Verdict) -> str:
+    """One line about a goal that the run tells about."""
+    assert verdict.summary is not None
+    word = "reached" if verdict.met else "MISSED "
+    figure = f"{format_number(verdict.summary.median)} ({render_spread(verdict.summary)})"
+    return f"{word}  {verdict.text}: {figure}, {verdict.bound}"
+
+
+def render_goals(verdicts: Sequence[Verdict], judged: bool) -> str:
+    """The closing table: every goal of the run; not `judged` where the figures are too small to mean something."""
+    title = "all goals of this run" if judged else "all goals of this run (short run: nothing is judged by it)"
+    headings = ["work", "figure", "goal", "measured", "spread", "rounds", "verdict"]
+    table = render_columns(headings, [build_goal_row(verdict, judged) for verdict in verdicts])
+    return "\n".join([f"## goals: {title}", "", table, "", SPREAD_RULE])
+
+
+def build_goal_row(verdict: Verdict, judged: bool) -> list[str]:
+    """The cells of one goal."""
+    start = [verdict.work, verdict.text, verdict.bound]
+    if verdict.summary is None:
+        return [*start, "-", "-", "-", "not measured"]
+    summary = verdict.summary
+    word = ("reached" if verdict.met else "MISSED") if judged else "-"
+    return [*start, format_number(summary.median), render_spread(summary), str(summary.rounds), word]
+
+
+def render_spread(summary: Summary) -> str:
+    """Where the middle half of the rounds lies."""
+    return f"{format_number(summary.low)} .. {format_number(summary.high)}"
 
 
 def build_rows(work: Work, results: Sequence[Result]) -> tuple[list[str], list[list[str]]]:
@@ -52,17 +86,17 @@ def build_row(result: Result, base: Sequence[float], extra: Sequence[str]) -> li
     return [
         result.peer,
         format_number(summary.median),
-        f"{format_number(summary.low)} .. {format_number(summary.high)}",
+        render_spread(summary),
         "-" if ratio is None else f"{ratio:.2f}",
-        *(format_number(result.figures[name]) for name in extra),
+        *(format_number(median(result.figures[name])) if name in result.figures else "-" for name in extra),
         result.kept or "-",
         result.note,
     ]
 
 
 def format_number(value: float) -> str:
-    """Three digits or more, thousands set apart."""
-    if value >= 100:
+    """Three digits or more, thousands set apart; nothing at all is 0."""
+    if value >= 100 or not value:
         return f"{value:,.0f}"
     return f"{value:.1f}" if value >= 10 else f"{value:.2f}"
 

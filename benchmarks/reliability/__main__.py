@@ -7,8 +7,9 @@ import sys
 from collections.abc import Sequence
 
 from benchmarks.machine import describe_machine
+from benchmarks.progress import clear, show
 from benchmarks.reliability.report import render
-from benchmarks.reliability.runs import RUNS, show
+from benchmarks.reliability.runs import RUNS
 from benchmarks.table import render_machine
 
 
@@ -26,7 +27,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     for name in names:
         show(f"{name} ...")
         report = RUNS[name](arguments.size == "full")
-        show("")
+        clear()
         print(render(report), end="\n\n", flush=True)
         missed += report.missed()
     print(render_machine(machine).strip())
@@ -38,5 +39,5 @@ if __name__ == "__main__":
     try:
         sys.exit(main())
     except KeyboardInterrupt:
-        show("")
+        clear()
         sys.exit("interrupted; all processes that were started have been ended")

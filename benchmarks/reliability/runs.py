@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -245,9 +244,3 @@ RUNS: dict[str, Callable[[bool], Report]] = {
     "R23": run_guessing,
     "R24": run_bombs,
 }
-
-
-def show(text: str) -> None:
-    """Say on a terminal what is going on."""
-    if sys.stderr.isatty():
-        print(f"\r\033[K{text}", end="", file=sys.stderr, flush=True)

@@ -11,7 +11,8 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 TIMEOUT_SECONDS = 85
 WORKS = (
-    "small", "rows", "tuples", "megabyte", "greenlets", "naps", "connect", "logins", "idle", "startup", "command",
+    "small", "rows", "tuples", "megabyte", "greenlets", "naps", "connect", "logins", "idle", "fanout", "naming",
+    "startup", "command",
 )  # fmt: skip
 
 
@@ -39,8 +40,10 @@ def test_short_run_prints_a_row_for_each_work(tmp_path: Path) -> None:
 
     assert done.returncode == 0, done.stdout + done.stderr
     works = split_works(done.stdout)
+    goals = works.pop("goals")
     assert tuple(works) == WORKS
     for name, text in works.items():
+        assert re.search(rf"^{name} .* (-|not measured)$", goals, flags=re.MULTILINE), f"no goal of {name}: {goals}"
         row = re.search(r"^(import gpyro|gpyro|gpyro --help) +[\d,.]+ ", text, flags=re.MULTILINE)
         assert row, f"no figures of gpyro under {name}: {text}"
     assert "cores" in done.stdout.splitlines()[-2]
