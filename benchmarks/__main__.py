@@ -14,6 +14,8 @@ from benchmarks.idle import run_idle
 from benchmarks.machine import describe_machine
 from benchmarks.model import Kind, Machine, Result, Work
 from benchmarks.peers import PEERS
+from benchmarks.plotdata import plot_works
+from benchmarks.plotting import check_file, check_matplotlib, draw
 from benchmarks.progress import clear, show
 from benchmarks.rounds import run_rounds
 from benchmarks.services import run_fan_out, run_naming
@@ -46,6 +48,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     print(render_machine(machine))
     if arguments.json:
         write_json(arguments.json, machine, results, verdicts)
+    if arguments.plot:
+        pairs = [(work, [one for one in results if one.work == work.name]) for work in arguments.only]
+        draw(plot_works(pairs, machine), arguments.plot)
     return int(any(result.failed and result.peer in OWN_SUBJECTS for result in results))
 
 
@@ -55,12 +60,16 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--peers", metavar="PEER,...", help="these peers; all without it")
     parser.add_argument("--rounds", type=int, metavar="N", help=f"rounds of each work, else {DEFAULT_ROUNDS}")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all samples there as well")
+    parser.add_argument("--plot", type=Path, metavar="FILE", help="draw the ratios there, as .svg or .png")
     parser.add_argument("--short", action="store_true", help="a few seconds, to see that everything runs")
     parser.add_argument("--list", action="store_true", help="tell the works and the peers")
     arguments = parser.parse_args(argv)
     try:
         arguments.only = choose_works(arguments.only, arguments.short)
         arguments.peers = choose_peers(arguments.peers)
+        if arguments.plot:
+            check_file(arguments.plot)
+            check_matplotlib()
     except ValueError as exc:
         parser.error(str(exc))
     arguments.rounds = max(1, arguments.rounds or (1 if arguments.short else DEFAULT_ROUNDS))

@@ -12,6 +12,7 @@ class Kind(Enum):
 
     IN_TURN = "one call after another"
     TOGETHER = "many callers at once"
+    APART = "many callers at once, a connection for each"
     NAPS = "sleeping calls, all at once"
     CONNECT = "connect and first call"
     CONNECT_TOGETHER = "connect and first call, many callers at once"
@@ -45,6 +46,8 @@ class Work:
         width: callers at once.
         count: connections to hold (IDLE), subscribers (FANOUT), names (NAMING).
         nap_seconds: how long each call sleeps (NAPS only).
+        least_calls: in one round at least.
+        like: the work whose notes and refusals of the peers are this one's, too.
     """
 
     name: str
@@ -59,6 +62,13 @@ class Work:
     nap_seconds: float = 0.0
     round_seconds: float = 0.6
     most_rounds: int = 1000
+    least_calls: int = 10
+    like: str = ""
+
+    @property
+    def family(self) -> str:
+        """The name under which a peer tells how it does this."""
+        return self.like or self.name
 
 
 @dataclass(frozen=True)
@@ -90,6 +100,26 @@ class Result:
     refused: str = ""
     failed: str = ""
     figures: Mapping[str, Sequence[float]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Paced:
+    """What one peer did at one load: calls that begin at times of their own, whether others have ended or not.
+
+    Attributes:
+        rate: calls in a second that were to begin.
+        done: calls in a second until the last one ended, one for each round.
+        percentiles: for a name such as "p99", microseconds in each round.
+        distribution: of all rounds together, pairs of a fraction and microseconds.
+        reason: why it was not measured.
+    """
+
+    peer: str
+    rate: float
+    done: tuple[float, ...] = ()
+    percentiles: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    distribution: tuple[tuple[float, float], ...] = ()
+    reason: str = ""
 
 
 @dataclass(frozen=True)

@@ -122,7 +122,7 @@ def finish(process: subprocess.Popen[str]) -> dict[str, Any]:
     """Return what it found when it has ended."""
     output, _ = process.communicate()
     if process.returncode:
-        raise WorkerFailed(f"{process.args} ended with status {process.returncode}")
+        raise WorkerFailed(f"{process.args!r} ended with status {process.returncode}")
     result: dict[str, Any] = json.loads(output)
     return result
 

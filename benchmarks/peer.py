@@ -7,7 +7,7 @@ installed is therefore an ImportError there, and a line in the table here.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from benchmarks.model import Work
@@ -20,7 +20,13 @@ class NotOffered(Exception):
 
 
 class Client(ABC):
-    """One caller: a proxy and its connection, or several where a peer cannot share one."""
+    """One caller: a proxy and its connection, or several where a peer cannot share one.
+
+    Attributes:
+        connection_each: whether `echo_together` has a connection for each caller.
+    """
+
+    connection_each = False
 
     @abstractmethod
     def echo(self, value: Any) -> Any:
@@ -39,6 +45,22 @@ class Client(ABC):
         """Call `calls` times in all, from `width` callers at once."""
         raise NotOffered("one call at a time")
 
+    def echo_apart(self, value: Any, calls: int, width: int) -> None:
+        """As `echo_together`, with a connection for each of the callers."""
+        if not self.connection_each:
+            raise NotOffered("one connection")
+        self.echo_together(value, calls, width)
+
+    def echo_paced(self, value: Any, starts: Sequence[float], width: int) -> list[float]:
+        """Call at each of `starts`, in seconds from now, from `width` callers; those that are late call at once.
+
+        Comes after `echo_together` with the same width.
+
+        Returns:
+            The seconds from the start that was meant to the end of each call.
+        """
+        raise NotOffered("one call at a time")
+
     def nap_together(self, calls: int, seconds: float) -> None:
         """Call a method that sleeps `calls` times, all at once."""
         raise NotOffered("one call at a time")
@@ -49,8 +71,8 @@ class Peer(ABC):
 
     Attributes:
         distributions: names on PyPI, for the version line.
-        notes: for a work's name, how this peer does it.
-        refused: for a work's name, why it is not measured.
+        notes: for the family of a work, how this peer does it.
+        refused: for the family of a work, why it is not measured.
     """
 
     distributions: tuple[str, ...] = ()
@@ -64,7 +86,6 @@ class Peer(ABC):
     @abstractmethod
     def connect(self, address: str, work: Work) -> Client:
         """A new caller of the server at `address`."""
-
 
     def connect_together(self, address: str, work: Work, value: Any, calls: int) -> None:
         """Connect, call once and close `calls` times in all, from `work.width` callers at once."""

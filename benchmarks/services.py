@@ -31,7 +31,7 @@ def run_fan_out(
         except WorkerFailed as exc:
             results.append(Result(work.name, label, failed=str(exc)))
             continue
-        figures = {
+        figures: dict[str, list[float]] = {
             "lost": [fan.wanted - fan.got], "disorder": [fan.wrong],
             "server us": [fan.server_us], "subscriber us": [fan.subscribers_us],
         }  # fmt: skip

@@ -77,8 +77,8 @@ def run_server(arguments: argparse.Namespace, output: TextIO) -> None:
     peer = load_peer(arguments)
     work = find_work(arguments.work, arguments.short)
     about = {
-        "note": peer.notes.get(work.name, ""),
-        "refused": peer.refused.get(work.name, "") or describe_missing(peer, work),
+        "note": peer.notes.get(work.family, ""),
+        "refused": peer.refused.get(work.family, "") or describe_missing(peer, work),
         "versions": find_versions(peer.distributions),
     }
     if about["refused"]:
@@ -89,15 +89,16 @@ def run_server(arguments: argparse.Namespace, output: TextIO) -> None:
 
 def run_client(arguments: argparse.Namespace, output: TextIO) -> None:
     from benchmarks.peers import PEERS
+    from benchmarks.works import find_work
 
-    if arguments.work in PEERS[arguments.peer].patched_for:
+    work = find_work(arguments.work, arguments.short)
+    if work.family in PEERS[arguments.peer].patched_for:
         from gevent import monkey
 
         monkey.patch_all()
     from benchmarks.measuring import Session, answer
-    from benchmarks.works import find_work
 
-    session = Session(load_peer(arguments), arguments.address, find_work(arguments.work, arguments.short))
+    session = Session(load_peer(arguments), arguments.address, work)
     tell(output, {})
     for line in sys.stdin:
         tell(output, answer(session, json.loads(line)))

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from benchmarks.model import Kind, Unit, Work
+from benchmarks.points import POINTS
 
 ROWS = 100
 MEGABYTE = 1_000_000
@@ -90,8 +91,8 @@ WORKS: tuple[Work, ...] = (
 
 
 def find_work(name: str, short: bool = False) -> Work:
-    """The work called `name`; short: only large enough to see that it runs."""
-    for work in WORKS:
+    """The work or the point of a curve called `name`; short: only large enough to see that it runs."""
+    for work in (*WORKS, *POINTS):
         if work.name == name:
             return shortened(work) if short else work
     known = ", ".join(work.name for work in WORKS)
@@ -112,7 +113,9 @@ def shortened(work: Work) -> Work:
 
 
 def build_payload(name: str) -> Any:
-    """The value that a work echoes."""
+    """The value that a work echoes; `bytes-64` is 64 bytes."""
+    if name.startswith("bytes-"):
+        return build_bytes(int(name.removeprefix("bytes-")))
     builders = {"text": build_text, "rows": build_rows, "tuples": build_tuples, "megabyte": build_megabyte}
     return builders[name]()
 
@@ -133,7 +136,11 @@ def build_tuples() -> list[tuple[int, str, float]]:
 
 
 def build_megabyte() -> bytes:
-    return bytes(range(250)) * (MEGABYTE // 250)
+    return build_bytes(MEGABYTE)
+
+
+def build_bytes(size: int) -> bytes:
+    return (bytes(range(250)) * (size // 250 + 1))[:size]
 
 
 def describe_kept(sent: Any, received: Any) -> str:

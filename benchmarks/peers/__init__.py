@@ -13,7 +13,7 @@ class Entry:
     """Where a peer is, and the two programs that the startup work times.
 
     Attributes:
-        patched_for: works whose client runs under gevent.monkey.patch_all(),
+        patched_for: families of works whose client runs under gevent.monkey.patch_all(),
             because that is the best this peer can do there.
         import_program: what a program that uses it imports.
         call_program: the rest up to the first call; `{address}` is filled in.
@@ -25,7 +25,7 @@ class Entry:
     call_program: str = ""
 
 
-TOGETHER = frozenset({"greenlets"})
+TOGETHER = frozenset({"greenlets", "connections"})
 
 _PYRO5_CALL = "Pyro5.api.config.SERIALIZER = 'marshal'; Pyro5.api.Proxy({address!r}).echo('hello')"
 _PYRO4_CALL = "Pyro4.config.SERIALIZER = 'pickle'; Pyro4.Proxy({address!r}).echo('hello')"

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from abc import abstractmethod
+from collections.abc import Sequence
+from time import perf_counter
 from typing import Any
 
 from benchmarks.peer import Client, split_calls
+from benchmarks.peers._callers import TICK_SECONDS
 
 
 class AsyncioClient(Client):
@@ -14,6 +17,11 @@ class AsyncioClient(Client):
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
+        self._others: list[AsyncioClient] = []
+
+    @abstractmethod
+    def new_client(self) -> AsyncioClient:
+        """Another one, with a connection of its own."""
 
     @abstractmethod
     async def echo_async(self, value: Any) -> Any:
@@ -34,6 +42,39 @@ class AsyncioClient(Client):
             await asyncio.gather(*[self._echo_many(value, count) for count in split_calls(calls, width)])
 
         self._loop.run_until_complete(run())
+
+    def echo_apart(self, value: Any, calls: int, width: int) -> None:
+        while len(self._others) < width:
+            self._others.append(self.new_client())
+
+        async def run() -> None:
+            shares = zip(self._others, split_calls(calls, width), strict=True)
+            await asyncio.gather(*[client._echo_many(value, count) for client, count in shares])
+
+        self._loop.run_until_complete(run())
+
+    def echo_paced(self, value: Any, starts: Sequence[float], width: int) -> list[float]:
+        return self._loop.run_until_complete(self._pace(value, starts, width))
+
+    async def _pace(self, value: Any, starts: Sequence[float], width: int) -> list[float]:
+        due: asyncio.Queue[float | None] = asyncio.Queue()
+        took: list[float] = []
+        begun = perf_counter()
+
+        async def run() -> None:
+            while (start := await due.get()) is not None:
+                await self.echo_async(value)
+                took.append(perf_counter() - begun - start)
+
+        tasks = [asyncio.ensure_future(run()) for _ in range(width)]
+        for start in starts:
+            while (ahead := begun + start - perf_counter()) > 0:
+                await asyncio.sleep(max(ahead - TICK_SECONDS, 0) if ahead > 2 * TICK_SECONDS else 0)
+            due.put_nowait(start)
+        for _ in tasks:
+            due.put_nowait(None)
+        await asyncio.gather(*tasks)
+        return took
 
     async def _echo_many(self, value: Any, calls: int) -> None:
         for _ in range(calls):

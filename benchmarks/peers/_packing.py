@@ -16,6 +16,6 @@ class Packing(NamedTuple):
 
 
 def choose_packing(work: Work) -> Packing:
-    if work.payload == "megabyte":
+    if work.payload == "megabyte" or work.payload.startswith("bytes-"):
         return Packing(bytes, bytes)
     return Packing(ormsgpack.packb, ormsgpack.unpackb)

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from functools import cache
+from collections.abc import Sequence
+from functools import cache, partial
 from tempfile import mkdtemp
 from typing import Any
 
@@ -17,7 +18,7 @@ import gevent
 import gpyro
 from benchmarks.model import Work
 from benchmarks.peer import Announce, Client, Peer
-from benchmarks.peers._callers import call_in_greenlets
+from benchmarks.peers._callers import call_each_in_greenlets, call_in_greenlets, pace_in_greenlets
 from gpyro import auth
 
 #: Known to both processes; what is measured is the same for every key.
@@ -34,6 +35,8 @@ class Echo(gpyro.ObjBase):
 
 class GpyroClient(Client):
     def __init__(self, name: str, address: str) -> None:
+        self._name, self._address = name, address
+        self._others: list[GpyroClient] = []
         uri, _, folder = address.partition(" ")
         self._proxy = gpyro.Proxy(uri, tls=read_certificates(folder) if folder else None)
         if name == "gpyro-key":
@@ -44,6 +47,14 @@ class GpyroClient(Client):
 
     def echo_together(self, value: Any, calls: int, width: int) -> None:
         call_in_greenlets(lambda sent: self._proxy.echo(sent), value, calls, width)
+
+    def echo_apart(self, value: Any, calls: int, width: int) -> None:
+        while len(self._others) < width:
+            self._others.append(GpyroClient(self._name, self._address))
+        call_each_in_greenlets([partial(other.echo_in_turn, value) for other in self._others], calls)
+
+    def echo_paced(self, value: Any, starts: Sequence[float], width: int) -> list[float]:
+        return pace_in_greenlets([partial(self.echo_in_turn, value)] * width, starts)
 
     def nap_together(self, calls: int, seconds: float) -> None:
         call_in_greenlets(lambda sent: self._proxy.nap(sent), seconds, calls, calls)

@@ -12,7 +12,7 @@ from benchmarks.model import Work
 from benchmarks.peer import Announce, Peer
 from benchmarks.peers._asyncio import AsyncioClient
 from benchmarks.peers._packing import choose_packing
-from benchmarks.peers.grpcio import OWN_CONNECTION, build_handler, find_method
+from benchmarks.peers.grpcio import LIFTED, OWN_CONNECTION, build_handler, find_method, limits
 
 # Beyond 1,000 requests that Python has not yet taken, the server cancels some, beyond 3,000 all.
 ROOM = (
@@ -29,12 +29,16 @@ async def nap(message: bytes, _context: Any) -> bytes:
 class GrpcAioClient(AsyncioClient):
     def __init__(self, loop: asyncio.AbstractEventLoop, address: str, work: Work) -> None:
         super().__init__(loop)
+        self._address, self._work = address, work
         loop.run_until_complete(self._open(address, work))
 
     async def _open(self, address: str, work: Work) -> None:
-        self._channel = grpc.aio.insecure_channel(address, options=OWN_CONNECTION)
+        self._channel = grpc.aio.insecure_channel(address, options=OWN_CONNECTION + limits(work))
         self._echo = find_method(self._channel, "echo", work)
         self._nap = find_method(self._channel, "nap", work)
+
+    def new_client(self) -> GrpcAioClient:
+        return GrpcAioClient(self._loop, self._address, self._work)
 
     async def echo_async(self, value: Any) -> Any:
         return await self._echo(value)
@@ -48,7 +52,11 @@ class GrpcAioClient(AsyncioClient):
 
 class GrpcAioPeer(Peer):
     distributions = ("grpcio",)
-    notes = {"greenlets": "100 asyncio tasks on one channel", "naps": "10,000 asyncio tasks"}
+    notes = {
+        "greenlets": "an asyncio task for each caller, one channel",
+        "naps": "10,000 asyncio tasks",
+        "sizes": LIFTED,
+    }
 
     def __init__(self) -> None:
         self._loop = asyncio.new_event_loop()
@@ -64,7 +72,8 @@ class GrpcAioPeer(Peer):
             # Packed here and not by a response_serializer: grpc.aio hands that one bytes for a str.
             return packing.pack(packing.unpack(message))
 
-        server = grpc.aio.server(handlers=[build_handler({"echo": echo, "nap": nap})], options=ROOM)
+        handlers = [build_handler({"echo": echo, "nap": nap})]
+        server = grpc.aio.server(handlers=handlers, options=ROOM + limits(work))
         port = server.add_insecure_port("127.0.0.1:0")
         await server.start()
         announce(f"127.0.0.1:{port}")

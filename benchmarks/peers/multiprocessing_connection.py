@@ -6,14 +6,14 @@ It has no calls: the server sends back what it receives, with a thread for each 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from multiprocessing.connection import Client as open_client
 from multiprocessing.connection import Connection, Listener
 from typing import Any
 
 from benchmarks.model import Work
 from benchmarks.peer import Announce, Client, Peer
-from benchmarks.peers._callers import call_in_threads
+from benchmarks.peers._callers import call_in_threads, pace_in_threads
 
 
 def open_connection(address: str) -> Any:
@@ -30,6 +30,8 @@ def echo_all(connection: Connection) -> None:
 
 
 class ConnectionClient(Client):
+    connection_each = True
+
     def __init__(self, address: str) -> None:
         self._address = address
         self._connection = open_connection(address)
@@ -43,6 +45,9 @@ class ConnectionClient(Client):
         while len(self._callers) < width:
             self._callers.append(self._new_caller(value))
         call_in_threads(self._callers, calls)
+
+    def echo_paced(self, value: Any, starts: Sequence[float], width: int) -> list[float]:
+        return pace_in_threads(self._callers, starts)
 
     def _new_caller(self, value: Any) -> Callable[[int], None]:
         connection = open_connection(self._address)
@@ -59,7 +64,7 @@ class ConnectionClient(Client):
 
 
 class ConnectionPeer(Peer):
-    notes = {"greenlets": "100 threads, a connection for each"}
+    notes = {"greenlets": "a thread and a connection for each caller", "connections": "a thread for each"}
     refused = {
         "naps": "one message at a time on a connection: 10,000 s",
         "idle": "a thread for each connection: 15,000 threads",

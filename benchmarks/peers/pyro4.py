@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import Pyro4
 
 from benchmarks.model import Work
 from benchmarks.peer import Announce, Client, Peer
-from benchmarks.peers._callers import call_in_threads
+from benchmarks.peers._callers import call_in_threads, pace_in_greenlets
 
-# The pool must hold the 100 connections of the `greenlets` work.
+# The pool must hold the connections of the `greenlets` work, or of the point of a curve, if that has more.
 POOL_SIZE = 200
 
 Pyro4.config.SERIALIZER = "pickle"
 Pyro4.config.SERIALIZERS_ACCEPTED = {"pickle"}
-Pyro4.config.THREADPOOL_SIZE = POOL_SIZE
 
 
 @Pyro4.expose
@@ -26,6 +25,8 @@ class Echo:
 
 
 class Pyro4Client(Client):
+    connection_each = True
+
     def __init__(self, address: str) -> None:
         self._address = address
         self._proxy = Pyro4.Proxy(address)
@@ -38,6 +39,9 @@ class Pyro4Client(Client):
         while len(self._callers) < width:
             self._callers.append(self._new_caller(value))
         call_in_threads(self._callers, calls)
+
+    def echo_paced(self, value: Any, starts: Sequence[float], width: int) -> list[float]:
+        return pace_in_greenlets(self._callers, starts)
 
     def _new_caller(self, value: Any) -> Callable[[int], None]:
         proxy = Pyro4.Proxy(self._address)
@@ -61,6 +65,7 @@ class Pyro4Peer(Peer):
     }
 
     def serve(self, announce: Announce, work: Work) -> None:
+        Pyro4.config.THREADPOOL_SIZE = max(POOL_SIZE, 2 * work.width)
         daemon = Pyro4.Daemon(host="127.0.0.1", port=0)
         announce(str(daemon.register(Echo())))
         daemon.requestLoop()

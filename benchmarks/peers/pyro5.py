@@ -5,16 +5,17 @@ A Pyro 5 proxy belongs to one thread, so many callers have a proxy each.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import Pyro5.api
 
 from benchmarks.model import Work
 from benchmarks.peer import Announce, Client, Peer
-from benchmarks.peers._callers import call_in_threads
+from benchmarks.peers._callers import call_in_threads, pace_in_greenlets
 
-# The pool must hold the 100 connections of the `greenlets` work; the shipped 80 refuse the rest.
+# The pool must hold the connections of the `greenlets` work, or of the point of a curve, if that has more; the
+# shipped 80 refuse the rest.
 POOL_SIZE = 200
 
 
@@ -25,6 +26,8 @@ class Echo:
 
 
 class Pyro5Client(Client):
+    connection_each = True
+
     def __init__(self, address: str) -> None:
         self._address = address
         self._proxy = Pyro5.api.Proxy(address)
@@ -37,6 +40,9 @@ class Pyro5Client(Client):
         while len(self._callers) < width:
             self._callers.append(self._new_caller(value))
         call_in_threads(self._callers, calls)
+
+    def echo_paced(self, value: Any, starts: Sequence[float], width: int) -> list[float]:
+        return pace_in_greenlets(self._callers, starts)
 
     def _new_caller(self, value: Any) -> Callable[[int], None]:
         proxy = Pyro5.api.Proxy(self._address)
@@ -67,11 +73,11 @@ class Pyro5Peer(Peer):
 
     def _configure(self) -> None:
         Pyro5.api.config.SERIALIZER = self._serializer
-        Pyro5.api.config.THREADPOOL_SIZE = POOL_SIZE
         if self._multiplex:
             Pyro5.api.config.SERVERTYPE = "multiplex"
 
     def serve(self, announce: Announce, work: Work) -> None:
+        Pyro5.api.config.THREADPOOL_SIZE = max(POOL_SIZE, 2 * work.width)
         daemon = Pyro5.api.Daemon(host="127.0.0.1", port=0)
         announce(str(daemon.register(Echo())))
         daemon.requestLoop()

@@ -6,6 +6,8 @@ needs for the payload, in both directions.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import gevent
@@ -14,15 +16,21 @@ from gevent import socket
 from gevent.server import StreamServer
 
 from benchmarks.model import Work
-from benchmarks.peer import Announce, Client, Peer, split_calls
+from benchmarks.peer import Announce, Client, Peer
+from benchmarks.peers._callers import call_each_in_greenlets, pace_in_greenlets
 from benchmarks.works import build_payload
 
 SMALL_BUFFER = 65_536
 LARGE_BUFFER = 1_048_576
 
 
+# What is sent at one go must fit into the buffers of the sockets, as the echo comes while it is sent.
+STREAMED_BEYOND = 1_048_576
+
+
 def buffer_size(work: Work) -> int:
-    return LARGE_BUFFER if work.payload == "megabyte" else SMALL_BUFFER
+    value = build_payload(work.payload)
+    return LARGE_BUFFER if isinstance(value, bytes) and len(value) > SMALL_BUFFER else SMALL_BUFFER
 
 
 def open_socket(address: str) -> Any:
@@ -33,7 +41,10 @@ def open_socket(address: str) -> Any:
 
 
 def echo_bytes(sock: Any, data: bytes, buffer_bytes: int) -> None:
-    sock.sendall(data)
+    if len(data) > STREAMED_BEYOND:
+        gevent.spawn(sock.sendall, data)
+    else:
+        sock.sendall(data)
     missing = len(data)
     while missing:
         received = sock.recv(buffer_bytes)
@@ -43,6 +54,8 @@ def echo_bytes(sock: Any, data: bytes, buffer_bytes: int) -> None:
 
 
 class RawClient(Client):
+    connection_each = True
+
     def __init__(self, address: str, work: Work) -> None:
         self._address = address
         self._data = ormsgpack.packb(build_payload(work.payload))
@@ -57,8 +70,10 @@ class RawClient(Client):
     def echo_together(self, value: Any, calls: int, width: int) -> None:
         while len(self._others) < width:
             self._others.append(open_socket(self._address))
-        shares = zip(self._others, split_calls(calls, width), strict=True)
-        gevent.joinall([gevent.spawn(self._echo_on, *share) for share in shares], raise_error=True)
+        call_each_in_greenlets([partial(self._echo_on, sock) for sock in self._others], calls)
+
+    def echo_paced(self, value: Any, starts: Sequence[float], width: int) -> list[float]:
+        return pace_in_greenlets([partial(self._echo_on, sock) for sock in self._others], starts)
 
     def _echo_on(self, sock: Any, calls: int) -> None:
         for _ in range(calls):
@@ -70,7 +85,10 @@ class RawClient(Client):
 
 class RawPeer(Peer):
     distributions = ("gevent",)
-    notes = {"greenlets": "a connection for each greenlet: bytes cannot be told apart on one"}
+    notes = {
+        "greenlets": "a connection for each greenlet: bytes cannot be told apart on one",
+        "sizes": "from 1 MiB on, a greenlet sends while another receives",
+    }
     refused = {"naps": "bytes without calls"}
 
     def serve(self, announce: Announce, work: Work) -> None:

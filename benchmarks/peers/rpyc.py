@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import rpyc
@@ -11,7 +11,7 @@ from rpyc.utils.server import ThreadedServer
 
 from benchmarks.model import Work
 from benchmarks.peer import Announce, Client, Peer
-from benchmarks.peers._callers import call_in_threads
+from benchmarks.peers._callers import call_in_threads, pace_in_greenlets
 
 CONFIG = {"allow_pickle": True}
 
@@ -30,6 +30,8 @@ def open_connection(address: str) -> Any:
 
 
 class RpycClient(Client):
+    connection_each = True
+
     def __init__(self, address: str, by_copy: bool) -> None:
         self._address = address
         self._connection = open_connection(address)
@@ -46,6 +48,9 @@ class RpycClient(Client):
         while len(self._callers) < width:
             self._callers.append(self._new_caller(value))
         call_in_threads(self._callers, calls)
+
+    def echo_paced(self, value: Any, starts: Sequence[float], width: int) -> list[float]:
+        return pace_in_greenlets(self._callers, starts)
 
     def _new_caller(self, value: Any) -> Callable[[int], None]:
         connection = open_connection(self._address)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import gevent
@@ -10,7 +12,7 @@ import zmq
 
 from benchmarks.model import Work
 from benchmarks.peer import Announce, Client, Peer
-from benchmarks.peers._callers import call_in_greenlets
+from benchmarks.peers._callers import call_each_in_greenlets, call_in_greenlets, pace_in_greenlets
 
 # The shipped limits are meant for one call after another: 30 s for a call.
 CALL_SECONDS = 60
@@ -26,13 +28,23 @@ class Echo:
 
 class ZerorpcClient(Client):
     def __init__(self, address: str) -> None:
+        self._address = address
         self._client = zerorpc.Client(address, timeout=CALL_SECONDS)
+        self._others: list[ZerorpcClient] = []
 
     def echo(self, value: Any) -> Any:
         return self._client.echo(value)
 
     def echo_together(self, value: Any, calls: int, width: int) -> None:
         call_in_greenlets(lambda sent: self._client.echo(sent), value, calls, width)
+
+    def echo_apart(self, value: Any, calls: int, width: int) -> None:
+        while len(self._others) < width:
+            self._others.append(ZerorpcClient(self._address))
+        call_each_in_greenlets([partial(other.echo_in_turn, value) for other in self._others], calls)
+
+    def echo_paced(self, value: Any, starts: Sequence[float], width: int) -> list[float]:
+        return pace_in_greenlets([partial(self.echo_in_turn, value)] * width, starts)
 
     def nap_together(self, calls: int, seconds: float) -> None:
         call_in_greenlets(lambda sent: self._client.nap(sent), seconds, calls, calls)

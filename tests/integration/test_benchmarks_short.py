@@ -43,7 +43,7 @@ def test_short_run_prints_a_row_for_each_work(tmp_path: Path) -> None:
     goals = works.pop("goals")
     assert tuple(works) == WORKS
     for name, text in works.items():
-        assert re.search(rf"^{name} .* (-|not measured)$", goals, flags=re.MULTILINE), f"no goal of {name}: {goals}"
+        assert re.search(rf"^{name} .* (-|not measured)$", goals, flags=re.M), f"no goal of {name}: {goals}"
         row = re.search(r"^(import gpyro|gpyro|gpyro --help) +[\d,.]+ ", text, flags=re.MULTILINE)
         assert row, f"no figures of gpyro under {name}: {text}"
     assert "cores" in done.stdout.splitlines()[-2]
