@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +26,10 @@ def check_matplotlib() -> None:
     Raises:
         ValueError: matplotlib is not installed.
     """
-    if find_spec("matplotlib") is None:
-        raise ValueError('--plot needs matplotlib, which is not installed: pip install "gpyro[bench]"')
+    try:
+        import matplotlib  # noqa: F401
+    except ImportError as exc:
+        raise ValueError('--plot needs matplotlib, which is not installed: pip install "gpyro[bench]"') from exc
 
 
 def check_file(path: Path) -> None:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from abc import abstractmethod
+from collections import deque
 from collections.abc import Sequence
 from time import perf_counter
 from typing import Any
 
 from benchmarks.peer import Client, split_calls
-from benchmarks.peers._callers import TICK_SECONDS
 
 
 class AsyncioClient(Client):
@@ -57,23 +57,27 @@ class AsyncioClient(Client):
         return self._loop.run_until_complete(self._pace(value, starts, width))
 
     async def _pace(self, value: Any, starts: Sequence[float], width: int) -> list[float]:
-        due: asyncio.Queue[float | None] = asyncio.Queue()
+        """As `pace_in_greenlets` does it: the loop never sleeps, and asks for the time in each of its turns."""
+        coming = iter(starts)
+        waiting: deque[tuple[float, asyncio.Future[None]]] = deque()
         took: list[float] = []
         begun = perf_counter()
 
         async def run() -> None:
-            while (start := await due.get()) is not None:
+            for start in coming:
+                if begun + start > perf_counter():
+                    turn = self._loop.create_future()
+                    waiting.append((begun + start, turn))
+                    await turn
                 await self.echo_async(value)
                 took.append(perf_counter() - begun - start)
 
-        tasks = [asyncio.ensure_future(run()) for _ in range(width)]
-        for start in starts:
-            while (ahead := begun + start - perf_counter()) > 0:
-                await asyncio.sleep(max(ahead - TICK_SECONDS, 0) if ahead > 2 * TICK_SECONDS else 0)
-            due.put_nowait(start)
-        for _ in tasks:
-            due.put_nowait(None)
-        await asyncio.gather(*tasks)
+        callers = asyncio.gather(*[run() for _ in range(width)])
+        while not callers.done():
+            while waiting and waiting[0][0] <= perf_counter():
+                waiting.popleft()[1].set_result(None)
+            await asyncio.sleep(0)
+        await callers
         return took
 
     async def _echo_many(self, value: Any, calls: int) -> None:

@@ -4,21 +4,18 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from functools import partial
-from queue import SimpleQueue
 from time import perf_counter
 from typing import Any
 
 import gevent
-import gevent.queue
 
 from benchmarks.peer import split_calls
 
 #: One caller: it makes as many calls as it is told.
 Caller = Callable[[int], None]
-#: What a loop sleeps is a multiple of this; what is nearer is waited for by asking again and again.
-TICK_SECONDS = 0.001
 
 
 def call_in_greenlets(call: Callable[[Any], Any], value: Any, calls: int, width: int) -> None:
@@ -59,52 +56,53 @@ def call_in_threads(callers: Sequence[Caller], calls: int) -> None:
 
 
 def pace_in_greenlets(callers: Sequence[Caller], starts: Sequence[float]) -> list[float]:
-    """See `Client.echo_paced`; a greenlet for each caller, and one that hands out the starts."""
-    due: Any = gevent.queue.SimpleQueue()
+    """See `Client.echo_paced`; a greenlet for each caller, which takes the next start when it is free.
+
+    A loop sleeps for a millisecond or more, which is longer than most calls take. So the loop asks for the time in
+    each of its turns, and never sleeps; the watcher's priority has it asked while sockets are busy, too.
+    """
+    hub = gevent.get_hub()
+    coming = iter(starts)
+    waiting: deque[tuple[float, Any]] = deque()
     took: list[float] = []
     begun = perf_counter()
 
     def run(caller: Caller) -> None:
-        while (start := due.get()) is not None:
+        for start in coming:
+            if begun + start > perf_counter():
+                waiting.append((begun + start, gevent.getcurrent()))
+                hub.switch()
             caller(1)
             took.append(perf_counter() - begun - start)
 
-    greenlets = [gevent.spawn(run, caller) for caller in callers]
-    for start in starts:
-        while (ahead := begun + start - perf_counter()) > 0:
-            if ahead > 2 * TICK_SECONDS:
-                gevent.sleep(ahead - TICK_SECONDS)
-            else:
-                # Unlike sleep(0), this lets the loop look at its sockets; with this priority it does not wait for
-                # a moment in which they are quiet.
-                gevent.idle(2)
-        due.put(start)
-    for _ in callers:
-        due.put(None)
-    gevent.joinall(greenlets, raise_error=True)
+    def look() -> None:
+        while waiting and waiting[0][0] <= perf_counter():
+            waiting.popleft()[1].switch()
+
+    watcher = hub.loop.idle()
+    watcher.priority = hub.loop.MAXPRI
+    watcher.start(look)
+    try:
+        gevent.joinall([gevent.spawn(run, caller) for caller in callers], raise_error=True)
+    finally:
+        watcher.stop()
+        watcher.close()
     return took
 
 
 def pace_in_threads(callers: Sequence[Caller], starts: Sequence[float]) -> list[float]:
-    """See `Client.echo_paced`; a thread for each caller, and this one hands out the starts."""
-    due: SimpleQueue[float | None] = SimpleQueue()
+    """See `Client.echo_paced`; a thread for each caller, which sleeps until the next start that nobody has."""
+    coming = iter(starts)
     took: list[float] = []
     begun = perf_counter()
 
-    def run(calls: int, caller: Caller) -> None:
-        while (start := due.get()) is not None:
+    def run(_calls: int, caller: Caller) -> None:
+        for start in coming:
+            ahead = begun + start - perf_counter()
+            if ahead > 0:
+                time.sleep(ahead)
             caller(1)
             took.append(perf_counter() - begun - start)
 
-    def hand_out(calls: int) -> None:
-        try:
-            for start in starts:
-                while (ahead := begun + start - perf_counter()) > 0:
-                    time.sleep(ahead)
-                due.put(start)
-        finally:
-            for _ in callers:
-                due.put(None)
-
-    call_in_threads([hand_out, *(partial(run, caller=caller) for caller in callers)], 0)
+    call_in_threads([partial(run, caller=caller) for caller in callers], 0)
     return took

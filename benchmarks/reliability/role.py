@@ -26,6 +26,7 @@ ROLES = {
     "churn": ("churn", "Churn"),
     "guessing": ("guessing", "Guessing"),
     "bombs": ("bombs", "Bombs"),
+    "many": ("many", "Many"),
     "event server": ("eventing", "EventServer"),
     "subscribers": ("eventing", "Subscribers"),
     "publishers": ("eventing", "Publishers"),

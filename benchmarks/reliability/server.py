@@ -108,16 +108,14 @@ class Server:
     def status(self, collect: bool = True) -> dict[str, Any]:
         """Return counts and sizes; `collect` lets the garbage collector go first."""
         if collect:
-            # The first round may run finalisers that make garbage of their own.
-            for _ in range(3):
-                gc.collect()
+            collect_garbage()
         now = time.monotonic()
         seconds, used = now - self._since, time.process_time() - self._cpu
         objects = gc.get_objects() if collect else []
         state = hub.current_state()
         idle = set(map(id, state._idle_workers))
         found = {
-            "descriptors": len(os.listdir("/proc/self/fd")) - 1,
+            "descriptors": count_descriptors(),
             "objects": len(objects),
             "greenlets": sum(
                 isinstance(item, greenlet.greenlet) and bool(item) and not item.dead and id(item) not in idle
@@ -152,6 +150,17 @@ class Server:
         gc.collect()
         Path("/proc/self/clear_refs").write_text("5")
         return self.status(collect=False)
+
+
+def collect_garbage() -> None:
+    # The first round may run finalisers that make garbage of their own.
+    for _ in range(3):
+        gc.collect()
+
+
+def count_descriptors() -> int:
+    """Return how many are open, without the one that is open to look."""
+    return len(os.listdir("/proc/self/fd")) - 1
 
 
 def resident_kib(name: str = "VmRSS") -> int:

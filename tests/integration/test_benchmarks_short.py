@@ -73,6 +73,82 @@ def test_benchmark_of_the_event_server_prints_its_figures() -> None:
     assert [line for line in missed if "=" not in line] == [], done.stdout
 
 
+@pytest.mark.slow
+def test_short_run_of_the_curves_prints_tables_and_keeps_samples(tmp_path: Path) -> None:
+    samples = tmp_path / "curves.json"
+    words = [sys.executable, "-m", "benchmarks.curves", "--short", "--peers", "raw,gpyro", "--json", str(samples)]
+    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=TIMEOUT_SECONDS)
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    curves = split_works(done.stdout)
+    assert tuple(curves) == ("callers", "connections", "latency", "sizes")
+    for name in ("callers", "connections", "sizes"):
+        rows = re.findall(r"^ *[\d,]+ +[\d,.]+ +[\d,.]+$", curves[name], flags=re.MULTILINE)
+        assert len(rows) >= 2, curves[name]
+    assert re.search(r"^gpyro( +[\d,.]+){7} +[\d,.]+ \.\. [\d,.]+$", curves["latency"], flags=re.MULTILINE)
+    kept = json.loads(samples.read_text())["curves"]
+    assert {one["peer"] for one in kept["latency"]["latency"]["own"]} == {"raw", "gpyro"}
+    assert list(kept["sizes"]["points"]) == ["64", "16777216"]
+
+
+@pytest.mark.slow
+def test_curve_and_ratios_are_drawn_where_matplotlib_is_installed(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib", reason="plots need gpyro[bench]")
+    module = [sys.executable, "-m", "benchmarks"]
+    for words in (
+        [f"{module[2]}.curves", "--short", "--only", "callers", "--peers", "raw,gpyro", "--plot", str(tmp_path)],
+        [module[2], "--short", "--only", "small", "--peers", "raw,gpyro", "--plot", str(tmp_path / "ratios.svg")],
+    ):
+        done = subprocess.run(
+            [*module[:2], *words], cwd=ROOT, capture_output=True, text=True, timeout=TIMEOUT_SECONDS
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+
+    assert (tmp_path / "callers.png").read_bytes().startswith(b"\x89PNG")
+    assert "</svg>" in (tmp_path / "callers.svg").read_text()
+    assert "</svg>" in (tmp_path / "ratios.svg").read_text()
+
+
+@pytest.mark.slow
+def test_calls_leave_nothing_behind_on_either_side() -> None:
+    words = [sys.executable, "-m", "benchmarks.growth", "--short"]
+    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=TIMEOUT_SECONDS)
+
+    # Memory and counts hold on any machine, so the exit status is part of it.
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert len(re.findall(r" pass$", done.stdout, flags=re.MULTILINE)) == 7
+    assert len(re.findall(r"^(?:server|client) after \d+%", done.stdout, flags=re.MULTILINE)) == 6
+
+
+def test_unknown_curve_is_refused_with_those_that_there_are() -> None:
+    words = [sys.executable, "-m", "benchmarks.curves", "--only", "speed"]
+    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=TIMEOUT_SECONDS)
+
+    assert done.returncode == 2
+    assert "no curve is called 'speed'; there are callers, connections, latency, sizes" in done.stderr
+
+
+def test_plot_without_matplotlib_is_refused_before_anything_is_measured(tmp_path: Path) -> None:
+    code = (
+        "import sys; sys.modules['matplotlib'] = None\n"
+        "from benchmarks.curves import main\n"
+        f"main(['--plot', {str(tmp_path)!r}])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=TIMEOUT_SECONDS
+    )
+
+    assert done.returncode == 2
+    assert '--plot needs matplotlib, which is not installed: pip install "gpyro[bench]"' in done.stderr
+
+
+def test_plot_with_another_ending_is_refused_with_those_that_can_be_written() -> None:
+    done = run_benchmarks("--plot", "ratios.jpg")
+
+    assert done.returncode == 2
+    assert "cannot write a plot to ratios.jpg: its name has to end with .svg or .png" in done.stderr
+
+
 def test_unknown_measurement_of_events_is_refused_with_those_that_there_are() -> None:
     words = [sys.executable, "-m", "benchmarks.events", "--only", "speed"]
     done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=TIMEOUT_SECONDS)
