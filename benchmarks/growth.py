@@ -20,9 +20,9 @@ GREENLETS = 100
 #: Parts of the calls after which both are looked at. By the first one, pools are full and caches are warm.
 PARTS = (0.1, 0.5, 1.0)
 GROWTH_MIB = 1.0
-#: What the moment of a count decides: whether a worker greenlet waits for the next call, which is about 20 objects
-#: with its frames, and the frames that Python makes of functions only while somebody looks at them. Looks differ by 0
-#: to 50, and not by more after more calls; one object lost in every 5,000th call would be 180 more in a full run.
+#: What the moment of a count decides: whether a worker greenlet waits for the next call, about 20 objects with its
+#: frames, and the frames that Python makes of functions only while somebody looks. Looks differ by 0 to 50, and
+#: not by more after more calls; one object lost in every 5,000th call would be 180 more in a full run.
 NOISE_OBJECTS = 100
 MIB = 1024
 

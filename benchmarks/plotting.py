@@ -9,7 +9,7 @@ from benchmarks.plotdata import BarPanel, Panel, Plot, colour_of, marker_of, spr
 
 #: Inches: of a panel's axes, and round them; names of lines stand at the right, names of bars at the left.
 LINES_WIDE, LINES_HIGH, LINES_LEFT, LINES_RIGHT = 5.2, 3.7, 0.95, 1.75
-BARS_WIDE, BARS_EACH, BARS_LEFT, BARS_RIGHT = 3.5, 0.26, 2.6, 0.55
+BARS_WIDE, BARS_EACH, BARS_LEFT, BARS_RIGHT = 3.5, 0.26, 3.3, 0.55
 ABOVE, BELOW, HEAD, FOOT, FOOT_LINE = 0.35, 0.75, 0.5, 0.15, 0.14
 BAR_COLUMNS = 2
 DOTS_PER_INCH = 130
