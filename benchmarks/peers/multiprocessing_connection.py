@@ -64,7 +64,12 @@ class ConnectionClient(Client):
 
 
 class ConnectionPeer(Peer):
-    notes = {"greenlets": "a thread and a connection for each caller", "connections": "a thread for each"}
+    notes = {
+        "greenlets": "a thread and a connection for each caller",
+        "connections": "a thread for each",
+        # What is between 16 KiB and a packet of the loopback waits for the other side's delayed ACK.
+        "sizes": "beyond 16 KiB in two writes, without TCP_NODELAY",
+    }
     refused = {
         "naps": "one message at a time on a connection: 10,000 s",
         "idle": "a thread for each connection: 15,000 threads",
