@@ -110,11 +110,12 @@ class WorkerProcess:
 def build_environment() -> dict[str, str]:
     """The harness's own environment, in which `benchmarks`, and a checkout's gpyro, can be imported.
 
-    Nothing in it broadcasts: all places are given.
+    Nothing in it broadcasts: all places are given. Byte code is kept, as it is of what pip has installed.
     """
     paths = [str(ROOT), str(ROOT / "cli"), os.environ.get("PYTHONPATH", "")]
     path = os.pathsep.join(path for path in paths if path)
-    return {**os.environ, "PYTHONPATH": path, "GPYRO_NS_BROADCAST": "0"}
+    kept = {name: text for name, text in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    return {**kept, "PYTHONPATH": path, "GPYRO_NS_BROADCAST": "0"}
 
 
 def read_resident_kib(pid: int) -> float:

@@ -10,7 +10,6 @@ connections.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Collection, Iterable, Mapping
 from collections.abc import Set as AbstractSet
 
@@ -96,6 +95,8 @@ def _check_known(name: str, known: Collection[str], kind: str, description: str)
     bare = name.removesuffix("=")
     if bare in known:
         return
+    import difflib  # only for whoever mistypes a name
+
     near = difflib.get_close_matches(bare, known, SHOWN_NAMES)
     if near:
         hint = f"did you mean {_listed(near)}?"

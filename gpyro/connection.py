@@ -346,10 +346,16 @@ class Connection:
             if self.opening.is_sniffing():
                 data = self.opening.sniff(data)
             machine.receive_data(data)
-        elif not self._read_large(view):
-            return
-        view = None  # a bytearray cannot grow while somebody looks into it, and now it becomes its user's
-        self._turn()
+            self._turn()
+            if len(data) < self.tuning.turn_bytes or not stream.reads_into or not stream.is_reading():
+                return
+            # There is more, most likely: of a large frame it is taken at once.
+            view = machine.wants_into()
+            if view is None:
+                return
+        if self._read_large(view):
+            view = None  # a bytearray cannot grow while somebody looks into it, and now it becomes its user's
+            self._turn()
 
     def _read_large(self, view: memoryview | None) -> bool:
         """Read into a large frame as long as there is something; False when it is not whole yet."""

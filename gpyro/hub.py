@@ -9,13 +9,13 @@ programs of Pyro 3 ask for.
 
 from __future__ import annotations
 
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from gevent import GreenletExit, Timeout, getcurrent
 from gevent._hub_local import get_hub_if_exists
 
-from gpyro._hub.bridge import Bridge
-from gpyro._hub.listener import Listener
 from gpyro._hub.memory import make_part
-from gpyro._hub.offload import OffloadPool, compute
 from gpyro._hub.process import Signals, at_exit, flush_at_exit
 from gpyro._hub.sockets import (
     connect,
@@ -43,9 +43,14 @@ from gpyro._hub.stream import Stream
 from gpyro._hub.threads import NativeLock, call_in_hub, join_thread, start_native_thread, thread_name
 from gpyro._hub.tickets import Bell, Ticket, Turns
 from gpyro._hub.tls import TLSConfig, TlsError, accept_tls
-from gpyro._hub.udp import MAX_DATAGRAM_BYTES, Datagram, UdpEndpoint, ask_udp, resolve_ipv4, serve_udp
 from gpyro._hub.waiting import Pacer, Signal, is_hub_greenlet, pause, run_pending, sleep, wait_for
-from gpyro._hub.watchdog import Watchdog
+
+if TYPE_CHECKING:
+    from gpyro._hub.bridge import Bridge
+    from gpyro._hub.listener import Listener
+    from gpyro._hub.offload import OffloadPool, compute
+    from gpyro._hub.udp import MAX_DATAGRAM_BYTES, Datagram, UdpEndpoint, ask_udp, resolve_ipv4, serve_udp
+    from gpyro._hub.watchdog import Watchdog
 
 __all__ = [
     "MAX_DATAGRAM_BYTES",
@@ -105,3 +110,20 @@ __all__ = [
     "unlink_unix",
     "wait_for",
 ]
+
+#: What servers use, and few clients: loaded when it is first asked for, so programs that only call start faster.
+_LATER = {
+    "bridge": ("Bridge",),
+    "listener": ("Listener",),
+    "offload": ("OffloadPool", "compute"),
+    "udp": ("MAX_DATAGRAM_BYTES", "Datagram", "UdpEndpoint", "ask_udp", "resolve_ipv4", "serve_udp"),
+    "watchdog": ("Watchdog",),
+}
+_WHERE = {name: module for module, names in _LATER.items() for name in names}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _WHERE:
+        raise AttributeError(f"module 'gpyro.hub' has no attribute {name!r}")
+    value = globals()[name] = getattr(import_module(f"gpyro._hub.{_WHERE[name]}"), name)
+    return value

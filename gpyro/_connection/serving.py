@@ -57,7 +57,7 @@ REQUEST, REPLY, ERROR, ONEWAY = (
 )
 IDEMPOTENT = int(Flag.IDEMPOTENT)
 #: Answers up to this size go out as one joined piece.
-SMALL_BYTES = 16 * 1024
+SMALL_BYTES = 64 * 1024
 #: Ids are counted up and begin anew; of two, the one within this distance before the other is the older.
 HALF_OF_IDS = 0x80000000
 #: Requests that may wait while nothing more is begun, and their bytes; then nothing more is read.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from gpyro.configuration import Settings
 from gpyro.serializers import CodecLimits
@@ -12,8 +12,7 @@ from gpyro.wire.native import WireLimits
 __all__ = ["Tuning"]
 
 
-@dataclass(frozen=True, slots=True)
-class Tuning:
+class Tuning(NamedTuple):
     """A frozen copy of settings; `gpyro.configuration` has their meaning and the reasons for the defaults."""
 
     wire: WireLimits

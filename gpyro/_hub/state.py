@@ -19,6 +19,7 @@ from gevent import get_hub, monkey
 from gevent._hub_local import get_hub_if_exists
 from greenlet import GreenletExit, greenlet
 
+from gpyro._hub.memory import keep_freed_memory
 from gpyro.configuration import config
 
 __all__ = [
@@ -248,6 +249,7 @@ class HubState:
 
     def take_buffer(self, size: int) -> bytearray:
         """Lend a buffer of at least `size` bytes; used pages cost much less than fresh ones."""
+        keep_freed_memory()
         for index, buffer in enumerate(self._buffers):
             if len(buffer) >= size:
                 return self._buffers.pop(index)

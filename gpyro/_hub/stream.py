@@ -28,8 +28,11 @@ __all__ = ["READ_BYTES", "Stream"]
 
 #: What one read takes at most, which is one turn's share of a connection; the setting turn_bytes.
 READ_BYTES = 64 * 1024
-#: Up to this much is joined into one piece and sent, above it is gathered by sendmsg without a copy.
-JOIN_BYTES = 128 * 1024
+#: Up to this much is joined into one piece and sent, if the pieces are no larger than that on the average; all
+#: else is gathered by sendmsg without a copy.
+JOIN_BYTES, PIECE_BYTES = 128 * 1024, 4 * 1024
+#: A message with more than this is sent at once, outside the hub's turn.
+LONE_BYTES = 32 * 1024
 #: Pieces in one sendmsg; the kernel's limit (UIO_MAXIOV) is 1,024.
 MAX_PIECES = 512
 
@@ -180,7 +183,7 @@ class Stream:
         self.out_bytes += sum(map(len, segments))
         if self._flush_armed or self.corked:
             return
-        if self.out_bytes > JOIN_BYTES:
+        if self.out_bytes > LONE_BYTES:
             self.flush()  # it gains nothing by leaving together with others
             return
         self._flush_armed = True
@@ -360,7 +363,7 @@ class Stream:
         try:
             if len(out) == 1:
                 sent = self._sock.send(out[0])
-            elif self.out_bytes <= JOIN_BYTES:
+            elif self.out_bytes <= min(JOIN_BYTES, PIECE_BYTES * len(out)):
                 out[:] = [b"".join(out)]
                 sent = self._sock.send(out[0])
             else:

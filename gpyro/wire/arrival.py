@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Container
-from dataclasses import dataclass
-from typing import Union
+from typing import NamedTuple, Union
 
 from gpyro.errors import RemoteProtocolError
 from gpyro.wire.frames import (
@@ -134,8 +133,7 @@ class Arrival:
         return self._frame
 
 
-@dataclass(frozen=True, slots=True)
-class WireLimits:
+class WireLimits(NamedTuple):
     """What a machine accepts; the settings of the same names hold the reasons."""
 
     max_message_bytes: int = 4 * 1024 * 1024

@@ -15,8 +15,9 @@ from __future__ import annotations
 
 import enum
 import struct
-from dataclasses import dataclass, field
-from typing import Final
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Final, NamedTuple
 
 from gpyro.errors import LocalProtocolError, RemoteProtocolError
 from gpyro.wire.native import HEADER_BYTES, MAX_HANDSHAKE_BYTES
@@ -72,8 +73,7 @@ class Field(enum.IntEnum):
     TEXT = 10  # empty; the PROOF beside it is UTF-8
 
 
-@dataclass(frozen=True, slots=True)
-class Greeting:
+class Greeting(NamedTuple):
     """One side's HELLO or WELCOME.
 
     `runs` says that this side's hub runs by itself, so that it answers pings without being called into.
@@ -86,7 +86,7 @@ class Greeting:
     heartbeat_seconds: int = 0
     max_message_bytes: int = 0
     instance: bytes = bytes(16)
-    fields: dict[int, bytes] = field(default_factory=dict)
+    fields: Mapping[int, bytes] = MappingProxyType({})
 
     def build(self) -> bytes:
         """Pack it; the counterpart of `parse`.
@@ -138,7 +138,7 @@ def parse_denial(body: bytes) -> tuple[int, str]:
     return body[0], parse_fields(body[1:]).get(Field.REASON, b"").decode(errors="replace")
 
 
-def build_fields(fields: dict[int, bytes]) -> bytes:
+def build_fields(fields: Mapping[int, bytes]) -> bytes:
     """Pack fields; the counterpart of `parse_fields`."""
     return b"".join(struct.pack("!BH", tag, len(data)) + data for tag, data in fields.items())
 

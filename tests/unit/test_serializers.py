@@ -58,9 +58,9 @@ VALUES: list[Any] = [
     None, True, False, 0, 1, -1, 2**63 - 1, -(2**63), 2**64 - 1, 2**64, -(2**63) - 1, 10**4299, -(10**4299),
     0.0, -0.0, 1.5, math.inf, -math.inf, math.nan, 5e-324,
     "", "text", "grüße 日本 🐍", "\x00", "\ud800", "ok \udfff mixed é", "x" * 100_000,
-    b"", b"bytes", b"x" * 4096, b"x" * 4097, bytearray(b""), bytearray(b"abc"), bytearray(b"y" * 5000),
+    b"", b"bytes", b"x" * 64_512, b"x" * 64_513, bytearray(b""), bytearray(b"abc"), bytearray(b"y" * 70_000),
     [], [1, [2, [3, []]]], (), (1,), (1, (2, (3, ()))), [()], [(), ()], [(1,), (1, 2)], ((1, 2), [3, (4,)]),
-    [(1, "a", None)], [(1, 2.5), (True, (3,)), ("x", [4])], [(1, 2), [3, 4]], [(b"x" * 5000, 1), (b"", 2)],
+    [(1, "a", None)], [(1, 2.5), (True, (3,)), ("x", [4])], [(1, 2), [3, 4]], [(b"x" * 70_000, 1), (b"", 2)],
     set(), {1, 2, 3}, {"a", (1, "b"), None}, {frozenset({1, (2,)})}, frozenset(), frozenset({"x"}),
     {}, {"a": 1}, {"a": {"b": {"c": (1,)}}}, {1: "a", 2.5: "b", None: "c", b"k": "d", "s": "e"},
     {(1, "x"): {(2,): 3}}, {True: "yes", 2: "two"}, {"\ud800": 1, "fine": "\udc00"}, {2**70: 1},
@@ -199,7 +199,7 @@ def test_arguments_that_are_neither_array_nor_map_are_refused(body: bytes) -> No
 
 
 def test_large_bytes_travel_beside_the_body_without_a_copy() -> None:
-    data = bytes(5000)
+    data = bytes(70_000)
     body, parts = CODEC.encode_arguments((data, "small"), None)
     assert len(body) < 20
     assert parts[0] is data
@@ -207,7 +207,7 @@ def test_large_bytes_travel_beside_the_body_without_a_copy() -> None:
 
 
 def test_large_bytearray_and_memoryview_are_views_of_the_senders_memory() -> None:
-    data = bytearray(5000)
+    data = bytearray(70_000)
     for value in (data, memoryview(data)):
         body, parts = CODEC.encode_value(value)
         data[0] = 7
@@ -218,20 +218,20 @@ def test_large_bytearray_and_memoryview_are_views_of_the_senders_memory() -> Non
 
 
 def test_what_arrives_from_a_receive_buffer_does_not_change_with_it() -> None:
-    buffer = bytearray(b"a" * 5000)
-    for value in (bytes(5000), bytearray(5000), memoryview(bytes(5000))):
+    buffer = bytearray(b"a" * 70_000)
+    for value in (bytes(70_000), bytearray(70_000), memoryview(bytes(70_000))):
         body, _ = CODEC.encode_value(value)
         there = CODEC.decode_value(memoryview(body), [memoryview(buffer)])
-        buffer[:] = b"b" * 5000
-        assert bytes(there) == b"a" * 5000
-        buffer[:] = b"a" * 5000
+        buffer[:] = b"b" * 70_000
+        assert bytes(there) == b"a" * 70_000
+        buffer[:] = b"a" * 70_000
 
 
 def test_small_bytes_stay_in_the_body() -> None:
-    for value in (bytes(4096), bytearray(4096), memoryview(bytes(4096))):
+    for value in (bytes(64_512), bytearray(64_512), memoryview(bytes(64_512))):
         body, parts = CODEC.encode_value(value)
         assert parts == []
-        assert len(body) > 4096
+        assert len(body) > 64_512
         assert CODEC.decode_value(body, ()) == value
 
 
@@ -251,7 +251,7 @@ def test_memoryviews_of_any_shape_arrive_as_flat_bytes() -> None:
 
 
 def test_large_bytes_inside_extensions_travel_beside_the_body() -> None:
-    data = bytes(10_000)
+    data = bytes(100_000)
     for value in ((data,), ((data, 1), 2), {1: data}, [(data, 1), (data, 2)], {"rows": ({"deep": [data]},) * 7}):
         body, parts = CODEC.encode_value(value)
         assert parts
@@ -267,14 +267,14 @@ def test_bytearray_below_an_argument_arrives_as_bytes() -> None:
 
 
 def test_more_parts_than_one_message_may_have_stay_in_the_body() -> None:
-    args = tuple(bytes([n % 256]) * 5000 for n in range(300))
+    args = tuple(bytes([n % 256]) * 70_000 for n in range(300))
     body, parts = CODEC.encode_arguments(args, None)
     assert len(parts) == 256
     assert CODEC.decode_arguments(body, parts) == ([*args], {})
 
 
 def test_a_part_that_is_missing_or_used_twice_is_refused() -> None:
-    body, parts = CODEC.encode_value(bytes(5000))
+    body, parts = CODEC.encode_value(bytes(70_000))
     with pytest.raises(RemoteProtocolError, match="index of a part"):
         CODEC.decode_value(body, [])
     with pytest.raises(RemoteProtocolError, match="used twice"):

@@ -342,7 +342,7 @@ def test_attributes_that_are_no_fields_do_not_travel() -> None:
 
 
 def test_class_inside_a_class_and_large_bytes_in_a_field() -> None:
-    value = Point(Point(1, 2, ["a"]), 1, [b"x" * 9000])  # type: ignore[arg-type, list-item]
+    value = Point(Point(1, 2, ["a"]), 1, [b"x" * 90_000])  # type: ignore[arg-type, list-item]
     body, parts = CODEC.encode_value(value)
     assert len(parts) == 1
     assert CODEC.decode_value(body, parts) == value

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -146,7 +146,7 @@ def test_two_clients_cannot_be_played_against_each_other() -> None:
     proof = first.build_proof(
         opening(FrameType.HELLO, mine), opening(FrameType.CHALLENGE, theirs), KEY.secret
     )
-    second.read_challenge(replace(theirs, fields={Field.NONCE: mine.fields[Field.NONCE]}))
+    second.read_challenge(theirs._replace(fields={Field.NONCE: mine.fields[Field.NONCE]}))
     second.build_proof(b"hello", b"challenge", KEY.secret)
     with pytest.raises(ConnectionDeniedError):
         second.check_welcome(proof)
