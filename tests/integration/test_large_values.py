@@ -18,7 +18,7 @@ MORE_THAN_BUFFERS = 30 * MIB
 
 
 def grow(mine: bytearray) -> None:
-    """Make it longer, which nobody may who looks into it; the watchdog, which looks at frames, does for a moment."""
+    """Make it longer, which nobody may who looks into it; the watchdog looks at frames for a moment."""
 
     def has_grown() -> bool:
         try:
