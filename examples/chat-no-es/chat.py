@@ -1,16 +1,19 @@
 """A chat room: what you type goes to all who are in the room, and what they type is printed.
 
-One thread is in the room and listens, the main thread reads what you type; both use the same proxy.
+The main program is in the room and listens, a greenlet reads what you type; both use the same proxy.
 """
 
 import argparse
+import signal
 import sys
-import threading
-from concurrent.futures import ThreadPoolExecutor
+
+import gevent
+from gevent.event import Event
+from gevent.socket import wait_read
 
 import gpyro
 
-inside = threading.Event()
+inside = Event()
 
 
 class Visitor(gpyro.ObjBase):
@@ -21,38 +24,43 @@ class Visitor(gpyro.ObjBase):
         inside.set()
 
 
-def end_of_visit(visit):
-    if visit.exception():
-        print("***", visit.exception())
-    inside.set()
+def typed_lines():
+    keyboard = sys.stdin.buffer.raw  # reads nothing ahead, of which wait_read would not know
+    while True:
+        wait_read(keyboard.fileno())  # meanwhile the others run
+        line = keyboard.readline()
+        if not line:
+            return
+        yield line.decode().strip()
 
 
-def talk(chat, room, nick, visit):
-    for line in sys.stdin:
-        if visit.done() or line.strip() == "/quit":
-            break
-        if line.strip():
-            chat.say(room, nick, line.strip())
+def talk(chat, room, nick):
+    inside.wait()
+    try:
+        for line in typed_lines():
+            if line == "/quit":
+                break
+            if line:
+                chat.say(room, nick, line)
+        chat.leave(room, nick)
+    except gpyro.errors.ProtocolError:
+        pass  # The visit ends with it too, and tells.
 
 
 def main():
-    parser = argparse.ArgumentParser(description="A chat room. ctrl-D or /quit leaves it.")
+    parser = argparse.ArgumentParser(description="A chat room. ctrl-D, ctrl-C or /quit leaves it.")
     parser.add_argument("nick", metavar="NICKNAME")
     parser.add_argument("room", metavar="ROOM")
     options = parser.parse_args()
 
     chat = gpyro.Proxy("PYRONAME://chat")
-    with ThreadPoolExecutor() as threads:
-        visit = threads.submit(chat.visit, options.room, options.nick, Visitor())
-        visit.add_done_callback(end_of_visit)
-        try:
-            inside.wait()
-            if not visit.done():
-                talk(chat, options.room, options.nick, visit)
-        except KeyboardInterrupt:
-            inside.wait()  # as nobody can leave before that
-        if not visit.done():
-            chat.leave(options.room, options.nick)
+    gevent.spawn(talk, chat, options.room, options.nick)
+    try:
+        chat.visit(options.room, options.nick, Visitor())
+    except (ValueError, gpyro.errors.PyroError) as exc:
+        print("***", exc)
 
 
+# A ctrl-C ends main() where it waits; as a KeyboardInterrupt it could come up in `hear`, say, and end that alone.
+gevent.signal_handler(signal.SIGINT, sys.exit)
 main()

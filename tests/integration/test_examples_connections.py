@@ -78,9 +78,18 @@ def test_chat_without_an_event_server_tells_who_is_gone_and_whose_name_is_taken(
 
     # Ends at once although anna is there, who hears of it.
     assert len(lines_of(server.stop(signal.SIGINT))) == 1
-    anna.read_until("*** ")
-    anna.type_line("is anybody there?")
-    assert anna.finish().status == 0
+    assert lines_of(anna.finish())[-1].startswith("*** ")
+
+
+@pytest.mark.parametrize(
+    "line", [
+        "chat = ", "gevent.spawn(", "chat.visit(", "inside.wait(", "print(line)", "inside.set(",
+        "for line in typed_lines(", "wait_read(", "if not line", "chat.leave(",
+    ],
+)  # fmt: skip
+def test_chat_without_an_event_server_ends_with_a_ctrl_c_at_any_moment(desk: Desk, line: str) -> None:
+    desk.serve("chat-no-es/server.py")
+    assert desk.interrupt(line, "chat-no-es/chat.py", "bert", "tea") in ([], ["*** bert, you are in tea"])
 
 
 # -- servers that come again -------------------------------------------------------------------------------------

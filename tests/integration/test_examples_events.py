@@ -129,6 +129,16 @@ def test_chat_tells_those_who_come_late_what_was_said(desk: Desk) -> None:
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    "line", [
+        "subject = ", "self.subscribe(", 'print(f"*** {options.nick}', "gevent.spawn(", "room.publish(",
+        "for text in typed_lines(", "wait_read(", "if not line", "room.close(",
+    ],
+)  # fmt: skip
+def test_chat_ends_with_a_ctrl_c_at_any_moment(desk: Desk, line: str) -> None:
+    assert desk.interrupt(line, "chat/chat.py", "bert", "tea") in ([], ["*** bert, you are in tea"])
+
+
 # -- a reliable queue --------------------------------------------------------------------------------------------
 
 DONE = re.compile(r"(JOB\.\w+) (\d+) done by (\w+)(?:, delivery (\d+))?")

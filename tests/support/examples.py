@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from tests.support.programs import Ended, Program, free_port, make_environment, run
+from tests.support.programs import PROGRAMS, Ended, Program, free_port, make_environment, run
 
 __all__ = ["EXAMPLES", "Desk", "chat_in_two_rooms", "desk_without_servers", "lines_of"]
 
@@ -51,6 +51,11 @@ class Desk:
     def run(self, example: str, *words: str) -> list[str]:
         """Run one to its end; return its lines."""
         return lines_of(run([str(EXAMPLES / example), *words], self.environment))
+
+    def interrupt(self, line: str, example: str, *words: str) -> list[str]:
+        """Run one that gets a ctrl-C just before the line that begins so is run; return what it prints."""
+        tool = ["-u", str(PROGRAMS / "interrupted.py")]
+        return lines_of(run([*tool, line, str(EXAMPLES / example), *words], self.environment))
 
 
 def lines_of(ended: Ended) -> list[str]:
