@@ -32,7 +32,7 @@ from gpyro.configuration import Settings
 from gpyro.configuration import config as process_config
 from gpyro.errors import DaemonError, NamingError, ProtocolError
 from gpyro.log import Log
-from gpyro.names import Reason
+from gpyro.names import Reason, require_text
 from gpyro.objects import ObjBase
 from gpyro.uri import PyroURI, build_unix_address
 
@@ -182,6 +182,8 @@ class Daemon:
     ) -> PyroURI:  # fmt: skip
         rules = parse_rules(allow)
         self._service.check_alive()
+        # As in Pyro an empty one is none.
+        name = None if name is None else require_text(name) or None
         target = obj
         if not isinstance(obj, ObjBase):
             target = self._registry.wrapper_of(obj)

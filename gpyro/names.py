@@ -15,6 +15,7 @@ Source: Pyro 3 manual, chapter 5; texts of errors as Pyro 3.16 has them.
 from __future__ import annotations
 
 import re
+from typing import Any
 
 from gpyro.errors import NamingError
 
@@ -37,6 +38,7 @@ __all__ = [
     "expand_name",
     "join_name",
     "naming_error",
+    "require_text",
     "split_name",
     "validate_group",
     "validate_name",
@@ -102,7 +104,7 @@ class Reason:
     LEASE_OVER = "lease is over"
 
 
-def naming_error(reason: str, name: str, detail: str = "") -> NamingError:
+def naming_error(reason: str, name: Any, detail: str = "") -> NamingError:
     """Make the error: `name not found: ':Default.x'` and, if there is one, the detail behind it.
 
     `error.reason` is Pyro's text and `error.name` the name, for programs.
@@ -131,6 +133,17 @@ def validate_group(name: str) -> str:
         NamingError: it cannot.
     """
     return _validate(name, Reason.INVALID_GROUP)
+
+
+def require_text(name: object, reason: str = Reason.INVALID_NAME) -> str:
+    """Return the name if it is text at all.
+
+    Raises:
+        NamingError: it is something else.
+    """
+    if not isinstance(name, str):
+        raise naming_error(reason, name, f" is of type {type(name).__name__}, but a name is text; {FORM}")
+    return name
 
 
 def check_full_name(name: str) -> str:
@@ -185,8 +198,7 @@ def _check_full(name: str, reason: str) -> str:
 
 
 def _validate(name: str, reason: str) -> str:
-    if not isinstance(name, str):
-        raise naming_error(reason, name, f" is of type {type(name).__name__}, but a name is text; {FORM}")
+    require_text(name, reason)
     if len(name) > MAX_NAME_LENGTH:
         short = name[:40] + "..."
         raise naming_error(reason, short, f" has {len(name)} characters, the limit is {MAX_NAME_LENGTH}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from gpyro._naming.expiring import Leases
@@ -351,7 +351,9 @@ def check_list(names: Sequence[str]) -> None:
     """See that these are several names, and not one that would be taken for its letters.
 
     Raises:
-        TypeError: it is one.
+        TypeError: it is one, or no names at all.
     """
     if isinstance(names, str):
         raise TypeError(f"names={names!r} is one name; give a list of names, or use resolve")
+    if isinstance(names, bytes) or not isinstance(names, Iterable):
+        raise TypeError(f"names={names!r} is of type {type(names).__name__}; give a list of names")

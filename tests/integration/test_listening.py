@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import socket
 import stat
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -231,6 +233,29 @@ def test_name_without_a_name_server_is_warned_about(caplog: pytest.LogCaptureFix
         daemon.connect(Thing())
         daemon.useNameServer(FakeNameServer())
         daemon.connect(Thing(), "other")
+    assert caplog.text == ""
+
+
+@pytest.mark.parametrize("name", [5, 0, False, b"thing", ["thing"], {}, 1.5], ids=repr)
+@pytest.mark.parametrize("method", ["connect", "connectPersistent"])
+@pytest.mark.parametrize("has_name_server", [True, False])
+def test_name_that_is_no_text_is_refused_and_the_object_is_not_connected(
+    name: Any, method: str, has_name_server: bool
+) -> None:
+    with gpyro.Daemon(port=0, norange=True) as daemon:
+        if has_name_server:
+            daemon.useNameServer(FakeNameServer())
+        before = daemon.getRegistered()
+        text = f"invalid name: {name!r} is of type {type(name).__name__}, but a name is text"
+        with pytest.raises(gpyro.errors.NamingError, match=re.escape(text)):
+            getattr(daemon, method)(Thing(), name)
+        assert daemon.getRegistered() == before
+
+
+def test_empty_names_are_none(caplog: pytest.LogCaptureFixture) -> None:
+    with gpyro.Daemon(port=0, norange=True) as daemon:
+        ids = [daemon.connect(Thing(), "").objectID for _ in range(2)]
+        assert [daemon.getRegistered()[each] for each in ids] == [None, None]
     assert caplog.text == ""
 
 

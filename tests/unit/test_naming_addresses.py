@@ -79,6 +79,9 @@ def test_many_names_are_resolved_at_one_go_and_those_that_are_not_there_are_none
         proxy.resolve_many(["x", "a..b"])
     with pytest.raises(TypeError, match="is one name"):
         proxy.resolve_many("x")
+    for other, kind in ((5, "int"), (None, "NoneType"), (b"x", "bytes")):
+        with pytest.raises(TypeError, match=f"names={other!r} is of type {kind}; give a list of names"):
+            proxy.resolve_many(other)  # type: ignore[arg-type]
 
 
 def test_very_many_names_are_asked_for_in_pieces(proxy: naming.NameServerProxy, ns: naming.NameServer) -> None:
