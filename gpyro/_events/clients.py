@@ -198,7 +198,6 @@ class Subscriber:
 
     def close(self) -> None:
         """End all subscriptions at the event server, which would find out by itself after a while."""
-        self._gpyro_behind().abort()
         self._gpyro_behind().close()
 
     # -- what a program overrides ----------------------------------------------------------------------------

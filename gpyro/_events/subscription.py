@@ -151,7 +151,9 @@ class Subscription:
             link.renew(self)
 
     def close(self) -> None:
-        """Tell the server that the box is not needed any more, and forget what it was subscribed to."""
+        """End `listen`, tell the server that the box is not needed any more, and forget the subjects."""
+        if self._state is not None:
+            self.abort()  # Not one that has yet to begin: it may be for what is subscribed to afterwards.
         with self._box_changes:
             token, self.token = self.token, None
             self._subjects.clear()
@@ -176,8 +178,9 @@ class Subscription:
         """
         if self._link is not None:
             raise EventError("somebody listens already; abort() ends that, or make another Subscriber")
-        self._state = hub.current_state()
-        self._over, self._error = False, None
+        # An `abort` that came while the thread for the first `listen` was on its way here ends that one.
+        first, self._state = self._state is None, hub.current_state()
+        self._over, self._error = first and self._over, None
         self._signal = hub.Signal()
         until = None if seconds is None else time.monotonic() + seconds
         link = self._link = Link.of(self.contact)
@@ -202,7 +205,7 @@ class Subscription:
         return self._over
 
     def abort(self) -> None:
-        """End `listen`, from anywhere."""
+        """End `listen`, or the first one before it has begun; from anywhere."""
         self._over = True
         state = self._state
         if state is not None:

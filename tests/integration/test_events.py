@@ -364,6 +364,26 @@ def test_abort_ends_listen_at_once_from_a_handler_and_from_another_thread() -> N
         job.get(timeout=SECONDS)
 
 
+def test_abort_before_the_first_listen_ends_that_one_and_no_later_one() -> None:
+    with event_server() as server:
+        recorder = server.recorder("a")
+        recorder.abort()  # as where a thread that shall listen has not come to it yet
+        with gevent.Timeout(SECONDS):
+            recorder.listen()
+        job = gevent.spawn(recorder.listen)
+        server.publisher().publish("a", 1)
+        eventually(lambda: recorder.messages == [1])
+        assert not job.ready()
+        recorder.abort()
+        job.get(timeout=SECONDS)
+        recorder.abort()  # nobody listens, and nothing is left of this
+        job = gevent.spawn(recorder.listen)
+        server.publisher().publish("a", 2)
+        eventually(lambda: recorder.messages == [1, 2])
+        recorder.abort()
+        job.get(timeout=SECONDS)
+
+
 @pytest.mark.parametrize("options", [{}, {"queue": "jobs"}])
 def test_no_handler_is_begun_after_abort_and_the_rest_comes_at_the_next_listen(options: dict[str, Any]) -> None:
     with event_server() as server:
