@@ -58,6 +58,7 @@ def make_environment(storage: Path, **settings: object) -> dict[str, str]:
     homes = {str(Path(module.__file__ or "").resolve().parents[1]) for module in (gpyro, gpyro_cli)}
     environment["PYTHONPATH"] = os.pathsep.join(sorted(homes))
     environment["GPYRO_STORAGE"] = str(storage)
+    environment["PYTHONFAULTHANDLER"] = "1"
     environment.update({f"GPYRO_{name.upper()}": str(value) for name, value in settings.items()})
     return environment
 
@@ -146,12 +147,27 @@ class Program:
         return self._stderr.read().decode()
 
     def finish(self) -> Ended:
-        """Wait until it ends by itself."""
+        """Wait until it ends by itself; one that hangs fails with where its threads are."""
         deadline = time.monotonic() + SECONDS
         while self._read_more(deadline):
             pass
-        status = self.process.wait(max(deadline - time.monotonic(), 1))
+        try:
+            # What is left to do after its output has been closed may take a busy machine a while, too.
+            status = self.process.wait(max(deadline - time.monotonic(), SECONDS / 3))
+        except subprocess.TimeoutExpired:
+            self._dump_threads()
+            raise AssertionError(
+                f"{self.process.args!r} did not end in {SECONDS:g} s: {self._stdout!r}, {self._errors()}"
+            ) from None
         return Ended(status, self._stdout.decode(), self._errors())
+
+    def _dump_threads(self) -> None:
+        """End it so that it writes to stderr what each of its threads does; see PYTHONFAULTHANDLER."""
+        if self._has_prefix:
+            self.kill()
+        else:
+            self.process.send_signal(signal.SIGABRT)
+            self.process.wait(SECONDS)
 
     def stop(self, number: int = signal.SIGTERM) -> Ended:
         """Send it a signal and wait until it ends."""
