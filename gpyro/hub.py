@@ -16,7 +16,7 @@ from gevent import GreenletExit, Timeout, getcurrent
 from gevent._hub_local import get_hub_if_exists
 
 from gpyro._hub.memory import make_part
-from gpyro._hub.process import Signals, at_exit, flush_at_exit
+from gpyro._hub.process import Signals, at_exit, flush_at_exit, pass_on_interrupt
 from gpyro._hub.sockets import (
     connect,
     file_number,
@@ -94,6 +94,7 @@ __all__ = [
     "listen_unix",
     "make_part",
     "name_of_host",
+    "pass_on_interrupt",
     "pause",
     "peer_host",
     "peer_uid",

@@ -414,6 +414,7 @@ class Serving:
                     self._turn_end = 0.0
                 return
         except BaseException as exc:
+            self._pass_on(exc)
             self._send_error(request_id, exc)
             return
         if self._connection.closed_by is None:
@@ -424,7 +425,13 @@ class Serving:
                 # The only call under way: no other answer could leave together with this one.
                 self._connection.stream.write_now(data)
 
+    def _pass_on(self, exc: BaseException) -> None:
+        """A ctrl-C is for the whole program, also where it has come up in a call that is served."""
+        if isinstance(exc, KeyboardInterrupt):
+            hub.pass_on_interrupt(self._state)
+
     def _answer_failure(self, call: Call, exc: BaseException) -> None:
+        self._pass_on(exc)
         if call.method is not None and call.method.reports:
             self._report(call, exc)
         if isinstance(exc, RemoteProtocolError) and not call.method_name:

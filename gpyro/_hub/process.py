@@ -12,9 +12,9 @@ from typing import Any, ClassVar
 
 from gevent._hub_local import get_hub_if_exists
 
-from gpyro._hub.state import FINISH_SECONDS, current_state, fork_epoch
+from gpyro._hub.state import FINISH_SECONDS, HubState, current_state, fork_epoch
 
-__all__ = ["Signals", "at_exit", "flush_at_exit"]
+__all__ = ["Signals", "at_exit", "flush_at_exit", "pass_on_interrupt"]
 
 
 def at_exit(function: Callable[[], object]) -> None:
@@ -89,3 +89,14 @@ class Signals:
             if not self._users[number]:
                 # The loop leaves the system's default behind; Python's own handler has to be set again.
                 signal.signal(number, _DEFAULTS[number])
+
+
+def pass_on_interrupt(state: HubState) -> None:
+    """A KeyboardInterrupt came up in a greenlet that is not the main program: raise it there too, soon.
+
+    Python raises a ctrl-C in whatever runs at that moment. Not where SIGINT is watched, or is the program's own:
+    then none comes from there.
+    """
+    number = signal.SIGINT
+    if state.hub.main_hub and signal.getsignal(number) is _DEFAULTS[number] and not Signals._users[number]:
+        state.soon(state.hub.handle_system_error, KeyboardInterrupt, KeyboardInterrupt())

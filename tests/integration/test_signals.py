@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import signal
 from pathlib import Path
+from typing import Any
 
 import gevent
 import pytest
+from gevent.socket import wait_read
 
 import gpyro
 from tests.support.events import event_server
-from tests.support.programs import PROGRAMS, Program, make_environment
-from tests.support.servers import Bench
+from tests.support.programs import PROGRAMS, SECONDS, Program, make_environment
+from tests.support.servers import Bench, running_daemon
 from tests.support.serving import wait_until
 
 BOTH = pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -116,3 +118,25 @@ def test_ctrl_c_in_a_client_that_waits_is_one_exception_there_and_nothing_is_pri
             ended = client.stop(signal.SIGINT)
         assert (ended.status, ended.stdout.splitlines()[-1], ended.stderr) == (0, "interrupted", "")
         bench.go.set()
+
+
+class Host(gpyro.ObjBase):
+    def call_back(self, visitor: Any) -> None:
+        visitor.work()
+
+    def call_back_later(self, visitor: Any) -> None:
+        visitor._setOneway("work")
+        self.call_back(visitor)
+
+
+@pytest.mark.parametrize("kind", ["callback", "oneway callback"])
+def test_ctrl_c_in_a_method_that_the_server_calls_back_ends_the_client(tmp_path: Path, kind: str) -> None:
+    with running_daemon() as running:
+        program = [str(PROGRAMS / "waiting_client.py"), str(running.connect(Host())), kind]
+        with Program(program, make_environment(tmp_path)) as client:
+            # Here the server runs; while we read it does not.
+            assert client.process.stdout is not None
+            wait_read(client.process.stdout.fileno(), timeout=SECONDS)
+            client.read_until("waits")
+            ended = client.stop(signal.SIGINT)
+        assert (ended.status, ended.stdout, ended.stderr) == (0, "waits\ninterrupted\n", "")
