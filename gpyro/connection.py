@@ -192,13 +192,14 @@ class Connection:
         tuning = handler.tuning
         seconds = tuning.connect_timeout_seconds if timeout_seconds is None else timeout_seconds
         until = None if timeout_seconds is None else time.monotonic() + timeout_seconds
-        self = cls(hub.connect(endpoint, seconds, tuning.keepalive, tls), Side.CLIENT, handler)
-        if credentials is not None:
-            self.opening.check_certificate(credentials)
-        if handler.pickle is None and (credentials is None or not credentials.wants_login()):
-            self.opening.hello()
-        else:
-            self.opening.log_in(credentials, uri, until)
+        with hub.turn_to_open(endpoint, seconds) as left:
+            self = cls(hub.connect(endpoint, left, tuning.keepalive, tls), Side.CLIENT, handler)
+            if credentials is not None:
+                self.opening.check_certificate(credentials)
+            if handler.pickle is None and (credentials is None or not credentials.wants_login()):
+                self.opening.hello()
+            else:
+                self.opening.log_in(credentials, uri, until)
         return self
 
     @classmethod

@@ -27,6 +27,7 @@ from gpyro._hub.sockets import (
     peer_host,
     peer_uid,
     resolve,
+    turn_to_open,
     unlink_unix,
 )
 from gpyro._hub.state import (
@@ -108,6 +109,7 @@ __all__ = [
     "spawn_in",
     "start_native_thread",
     "thread_name",
+    "turn_to_open",
     "unlink_unix",
     "wait_for",
 ]

@@ -15,12 +15,15 @@ import resource
 import stat
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from gevent import monkey
 from gevent.hub import Waiter
+from gevent.lock import Semaphore
 
-from gpyro._hub.state import Timer, current_state
+from gpyro._hub.state import HubState, Timer, current_state
 from gpyro.errors import DaemonError, ProtocolError, TimeoutError
 
 if TYPE_CHECKING:
@@ -28,7 +31,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "connect", "descriptor_limit", "file_number", "is_loopback", "listen_tcp", "listen_unix", "peer_host",
-    "peer_uid", "resolve", "unlink_unix", "wait_ready",
+    "peer_uid", "resolve", "turn_to_open", "unlink_unix", "wait_ready",
 ]  # fmt: skip
 
 AF_INET, AF_INET6, AF_UNIX = _socket.AF_INET, _socket.AF_INET6, _socket.AF_UNIX
@@ -38,6 +41,9 @@ _native_thread = monkey.get_original("_thread", "start_new_thread")
 #: 15 s, then two more 10 s apart. TCP_USER_TIMEOUT covers what keepalive does not: unacknowledged data.
 KEEPALIVE = (("TCP_KEEPIDLE", 15), ("TCP_KEEPINTVL", 10), ("TCP_KEEPCNT", 3))
 USER_TIMEOUT_MS = 20_000
+#: Connections to one place that a thread opens at once. A server keeps a slot for each until it has said who it
+#: is, which it cannot before its turn comes here; of 1,000 opened at once a server ended 256 that said nothing.
+MAX_OPENING = 64
 #: Lookups under way at once; each is one native thread.
 MAX_LOOKUPS = 16
 #: Seconds an answer of the resolver is used again, and a failure.
@@ -82,6 +88,41 @@ def connect(
     sock = _connect(endpoint, timeout_seconds, deadline, keepalive)
     where, host = f"{endpoint[1]} port {endpoint[2]}", tls.server_hostname or server_hostname or endpoint[1]
     return connect_tls(sock, tls, where, host, deadline, timeout_seconds)
+
+
+@contextmanager
+def turn_to_open(endpoint: Any, timeout_seconds: float) -> Iterator[float]:
+    """Wait until this thread opens fewer than MAX_OPENING connections to a place; gives the seconds that are left.
+
+    The turn ends when what was written meanwhile has been sent.
+
+    Raises:
+        TimeoutError: the time is over.
+    """
+    state = current_state()
+    door = state.doors.get(endpoint)
+    if door is None:
+        door = state.doors[endpoint] = Semaphore(MAX_OPENING)
+    left = timeout_seconds
+    if not door.acquire(blocking=False):
+        deadline = time.monotonic() + timeout_seconds
+        if not door.acquire(timeout=timeout_seconds):
+            where = " port ".join(map(str, endpoint[1:]))
+            raise TimeoutError(
+                f"connection failed: {MAX_OPENING} other connections of this thread to {where} were still being "
+                f"opened after {timeout_seconds:g} s (connect_timeout_seconds)"
+            )
+        left = max(deadline - time.monotonic(), 0.0)
+    try:
+        yield left
+    finally:
+        state.soon(_end_turn, state, endpoint, door)
+
+
+def _end_turn(state: HubState, endpoint: Any, door: Any) -> None:
+    door.release()
+    if door.counter == MAX_OPENING:
+        state.doors.pop(endpoint, None)
 
 
 def _connect(endpoint: Any, timeout_seconds: float, deadline: float, keepalive: bool) -> Any:

@@ -123,6 +123,8 @@ class HubState:
         self.watchdog: Any = None
         #: Called, from any thread, when there is something to do for a hub that a foreign loop may have to run.
         self.pokes: list[Callable[[], object]] = []
+        #: By endpoint, what connections that are being opened wait for.
+        self.doors: dict[Any, Any] = {}
         self.in_flight = 0
         #: Connections whose requests wait for a call to end, in the order in which they began to wait.
         self.waiting_for_slot: dict[Any, None] = {}

@@ -7,6 +7,7 @@ import weakref
 from typing import Any
 
 import gevent
+import gevent.socket
 import pytest
 from gevent.event import Event
 
@@ -372,3 +373,39 @@ def test_long_lived_objects_tell_their_state() -> None:
         assert "not connected" in repr(proxy)
         assert "closed" in repr(ours)
         eventually(lambda: repr(ours.stream) == "<Stream closed>")
+
+
+@pytest.mark.parametrize("ident", [None, "passphrase"])
+def test_a_thousand_proxies_that_connect_at_once_are_all_let_in(ident: str | None) -> None:
+    """They wait for each other, rather than be ended by the server for saying nothing."""
+    with running_daemon() as server:
+        server.daemon.setAllowedIdentifications(None if ident is None else [ident])
+        bench = Bench()
+        uri = server.daemon.connect(bench)
+        count = 1000 if ident is None else 200
+        proxies = [gpyro.Proxy(uri) for _ in range(count)]
+        for proxy in proxies if ident is not None else ():
+            proxy._setIdentification(ident)
+        calls = [gevent.spawn(proxy.echo, number) for number, proxy in enumerate(proxies)]
+        gevent.joinall(calls, timeout=SECONDS)
+        assert [call.value for call in calls] == list(range(count)), {str(call.exception) for call in calls}
+        assert not hub.current_state().doors
+        for proxy in proxies:
+            proxy._release()
+
+
+def test_connecting_to_a_place_that_does_not_answer_holds_up_no_other_place() -> None:
+    with running_daemon() as server:
+        listener = gevent.socket.socket()
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(1)  # what comes is never accepted, and soon not even that
+        silent = f"PYROLOC://127.0.0.1:{listener.getsockname()[1]}/thing"
+        stuck = [gevent.spawn(gpyro.Proxy(silent).echo) for _ in range(70)]
+        gevent.sleep(0)
+        assert server.proxy(Bench()).echo("here") == "here"
+        late = gpyro.Proxy(silent)
+        late._setTimeout(0.2)
+        with pytest.raises(gpyro.errors.TimeoutError):
+            late.echo()
+        gevent.killall(stuck)
+        listener.close()
