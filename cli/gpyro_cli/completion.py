@@ -88,6 +88,8 @@ def _names(options: dict[str, Any], incomplete: str) -> Iterator[str]:
     start = group + dot
     if not dot and incomplete.startswith(":"):
         group, start, part = ":", ":", incomplete[1:]
+    import gpyro.naming  # noqa: F401  which takes its time, too, and is no wait for the name server
+
     with deadline(NAMES_SECONDS):
         names = [name for name, _ in _find(options).list(group) if name.startswith(part)]
     yield from (start + name for name in names[:MAX_NAMES])

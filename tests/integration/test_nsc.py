@@ -488,9 +488,10 @@ def test_commands_and_names_are_completed(shared: Server, ns: NameServerProxy) -
     ns.register("pump", URI)
     assert complete(shared.environment, "gpyro ns") == ["ns", "nsc"]
     assert complete(shared.environment, "gpyro nsc se") == ["search", "setmeta"]
-    assert complete(shared.environment, "gpyro nsc resolve pu") == ["pump"]
-    assert complete(shared.environment, "gpyro nsc list :P") == [":Plant", ":Pyro"]
-    assert complete(shared.environment, "gpyro nsc resolve x :Plant.p") == [":Plant.press"]
+    # There are none where a busy machine takes longer than a person wants to wait; so try again.
+    until(lambda: complete(shared.environment, "gpyro nsc resolve pu") == ["pump"])
+    until(lambda: complete(shared.environment, "gpyro nsc list :P") == [":Plant", ":Pyro"])
+    until(lambda: complete(shared.environment, "gpyro nsc resolve x :Plant.p") == [":Plant.press"])
     assert complete(shared.environment, "gpyro nsc resolve :none.x") == []
 
 
@@ -506,9 +507,11 @@ def test_bash_completes_a_name_with_colons(shared: Server, ns: NameServerProxy, 
     command.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m gpyro "$@"\n')
     command.chmod(0o755)
     line = "gpyro nsc resolve :Plant."
+    # Again where a busy machine takes longer than a person wants to wait.
     done = shared.shell(
         f'PATH="{tmp_path}:$PATH"; unset -f gpyro; eval "$(gpyro completion bash)"; '
-        f'COMP_LINE="{line}" COMP_POINT={len(line)}; COMP_WORDBREAKS=" :"; _gpyro_completion gpyro; '
+        f'COMP_LINE="{line}" COMP_POINT={len(line)}; COMP_WORDBREAKS=" :"; '
+        'for number in {1..10}; do _gpyro_completion gpyro; [[ $COMPREPLY ]] && break; done; '
         'printf "%s\\n" "${COMPREPLY[@]}"'
     )
     assert (done.returncode, done.stdout, done.stderr) == (0, "Plant.press\n", "")
