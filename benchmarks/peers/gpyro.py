@@ -51,7 +51,6 @@ class GpyroClient(Client):
     def echo_apart(self, value: Any, calls: int, width: int) -> None:
         while len(self._others) < width:
             other = GpyroClient(self._name, self._address)
-            # One after another: of 1,000 that come at once, a server ends those that dawdle while others wait.
             other.echo(value)
             self._others.append(other)
         call_each_in_greenlets([partial(other.echo_in_turn, value) for other in self._others], calls)
