@@ -355,21 +355,25 @@ class Connection:
             if view is None:
                 return
         if self._read_large(view):
-            view = None  # a bytearray cannot grow while somebody looks into it, and now it becomes its user's
             self._turn()
 
     def _read_large(self, view: memoryview | None) -> bool:
         """Read into a large frame as long as there is something; False when it is not whole yet."""
         while view is not None:
-            count = self.stream.read_into(view)
+            count = None
+            try:
+                count = self.stream.read_into(view)
+            finally:
+                # Released, not only forgotten: a bytearray that somebody looks into cannot grow, and a profiler
+                # that looks at frames may keep this one's for a while.
+                view.release()
+                self.machine.received_into(count or 0)
             if count is None:
-                self.machine.received_into(0)
                 return False
             if count == 0:
                 self._end(ConnectionClosedError("connection lost: the peer closed it in the middle of a frame"))
                 return False
             self._liveness.bytes_in += count
-            self.machine.received_into(count)
             view = self.machine.wants_into()
         return True
 

@@ -200,6 +200,9 @@ class Calling:
         Raises:
             ProtocolError: it is over max_value_bytes.
         """
+        if self._stream.seal is not None:
+            # What has a code has to leave as it was when that was made, whoever changes it.
+            extras = [bytes(part) if may_change(part) else part for part in extras]
         segments = build_frame(kind, flags, request_id, target, body, extras)
         size = sum(map(len, segments))
         wire = self._machine.limits
@@ -211,8 +214,7 @@ class Calling:
             self._stream.write_bulk(build_chunks(segments, request_id, chunk))
         else:
             self._stream.write_segments(segments)
-        # What has a code has to leave as it is, whoever changes it.
-        if extras and (not waits or self._stream.seal is not None) and any(map(may_change, extras)):
+        if extras and not waits and any(map(may_change, extras)):
             self._stream.settle()
 
     def is_stale(self) -> bool:

@@ -63,6 +63,7 @@ class Watchdog:
             seen = (self._turns(), () if holder is None else holder[0])
             if holder is None or seen != last:
                 held_looks, last, reported = 0, seen, False
+                frame = None  # which would keep what is in it
                 continue
             held_looks += 1
             if held_looks * look >= self._limit and not reported:

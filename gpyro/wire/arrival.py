@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Container
-from typing import NamedTuple, Union
+from typing import Final, NamedTuple, Union
 
 from gpyro.errors import RemoteProtocolError
 from gpyro.wire.frames import (
@@ -17,9 +17,10 @@ from gpyro.wire.frames import (
     CLAIM_FACTOR,
     HEADER,
     HEADER_BYTES,
-    LARGE_FRAME_BYTES,
+    MAX_BUFFERS,
     MAX_OPEN_MESSAGES,
     MAX_TARGET_BYTES,
+    STAYING_BYTES,
     Annotation,
     Arrived,
     Buffer,
@@ -28,7 +29,10 @@ from gpyro.wire.frames import (
     parse_annotations,
 )
 
-__all__ = ["Arrival", "MakePart", "Messages", "WireLimits", "make_bytearray"]
+__all__ = ["NEVER", "Arrival", "MakePart", "Messages", "WireLimits", "make_bytearray"]
+
+#: No number of bytes is enough.
+NEVER: Final = 1 << 62
 
 #: Makes memory for a part of so many bytes, for an object that may be changed or not: the object, and a view to
 #: write into it, which is good as long as the object lives.
@@ -65,41 +69,44 @@ class Arrival:
         return f"<Arrival of {len(self._parts)} parts, {self.left} of {self.size} bytes to come>"
 
     @classmethod
-    def begin(cls, data: Buffer, make_part: MakePart) -> Arrival | None:
+    def begin(cls, data: Buffer, make_part: MakePart) -> Arrival | int:
         """Begin with a message's first bytes, which are taken as far as they go.
 
         Returns:
-            None where it has no parts worth it, where its table of parts is not here yet or does not add up, and
-            where it claims more than CLAIM_FACTOR times what has come.
+            A number where it cannot: so many bytes have to be there before it is worth trying again. That is NEVER
+            where it has no parts worth it, or its table of parts does not add up.
         """
         if len(data) < HEADER_BYTES:
-            return None
+            return HEADER_BYTES
         kind, flags, target_bytes, request_id, body_bytes, extras_bytes = HEADER.unpack_from(data)
-        body_at = HEADER_BYTES + target_bytes
-        table_at = body_at + body_bytes
-        size = table_at + extras_bytes
-        if extras_bytes < LARGE_FRAME_BYTES or len(data) < table_at + 4 or size > CLAIM_FACTOR * len(data):
-            return None
-        view = memoryview(data)
-        notes_bytes, count = struct.unpack_from("!HH", view, table_at)
-        sizes_at = table_at + 4 + notes_bytes
-        parts_at = sizes_at + 4 * count
-        if parts_at > len(data) or extras_bytes < count * LARGE_FRAME_BYTES:
-            return None
-        sizes = struct.unpack_from(f"!{count}I", view, sizes_at)
-        if not count or parts_at + sum(sizes) != size:
-            return None
+        table_at: int = HEADER_BYTES + target_bytes + body_bytes
+        size: int = table_at + extras_bytes
+        if extras_bytes < STAYING_BYTES:
+            return NEVER
+        enough = max(table_at + 4, -(-size // CLAIM_FACTOR))
+        if len(data) < enough:
+            return enough
+        with memoryview(data) as view:
+            notes_bytes, count = struct.unpack_from("!HH", view, table_at)
+            sizes_at: int = table_at + 4 + notes_bytes
+            parts_at: int = sizes_at + 4 * count
+            if not count or count > MAX_BUFFERS or extras_bytes < count * STAYING_BYTES:
+                return NEVER
+            if len(data) < parts_at:
+                return parts_at
+            sizes = struct.unpack_from(f"!{count}I", view, sizes_at)
+            if parts_at + sum(sizes) != size:
+                return NEVER
+            head, table = bytes(view[HEADER_BYTES:table_at]), bytes(view[table_at:parts_at])
         try:
-            annotations = parse_annotations(view[table_at:parts_at])
+            annotations = parse_annotations(table)
         except RemoteProtocolError:
-            return None  # whoever decodes it says what is wrong
+            return NEVER  # whoever decodes it says what is wrong
         writable = annotations.get(Annotation.WRITABLE, b"")
-        parts: list[bytes | bytearray] = []
-        head = bytes(view[HEADER_BYTES:table_at])
-        extras = Arrived(annotations, parts, extras_bytes)
+        extras = Arrived(annotations, [], extras_bytes)
         frame = (kind, flags, request_id, head[:target_bytes], head[target_bytes:], extras, None)
         arrival = cls(frame, size, sizes, writable, make_part)
-        arrival.feed(view[parts_at:])
+        arrival.feed(data, parts_at)
         return arrival
 
     def view(self, most: int) -> memoryview:
@@ -115,20 +122,24 @@ class Arrival:
         self._at += count
         self.left -= count
 
-    def feed(self, data: Buffer) -> None:
-        """Take bytes that were read elsewhere, no more than are to come."""
-        rest = memoryview(data)
-        while rest:
-            view = self.view(len(rest))
-            view[:] = rest[: len(view)]
-            self.advance(len(view))
-            rest = rest[len(view) :]
+    def feed(self, data: Buffer, at: int = 0) -> None:
+        """Take bytes that were read elsewhere, from `at` on, no more than are to come."""
+        # All views are released, not only forgotten: a profiler that looks at frames may keep them for a while.
+        with memoryview(data) as rest:
+            while at < len(rest):
+                with self.view(len(rest) - at) as view:
+                    count = len(view)
+                    view[:] = rest[at : at + count]
+                self.advance(count)
+                at += count
 
     def frame(self) -> Frame:
         """Return the frame, when all has come."""
         arrived = self._frame[5]
         assert isinstance(arrived, Arrived) and not self.left
         arrived.parts.extend(self._parts)
+        for view in self._views:
+            view.release()
         self._views.clear()
         return self._frame
 
@@ -149,8 +160,8 @@ class Messages:
     def __init__(self, limits: WireLimits, make_part: MakePart) -> None:
         self._limits = limits
         self._make_part = make_part
-        #: By request id, how many bytes each has in all, and what has come of it.
-        self.open: dict[int, tuple[int, bytearray | Arrival]] | None = None
+        #: By request id, how many bytes each has in all, what has come of it, and when to look for its parts.
+        self.open: dict[int, tuple[int, bytearray | Arrival, int]] | None = None
         self._bytes = 0
 
     def __repr__(self) -> str:
@@ -162,7 +173,7 @@ class Messages:
     def held_bytes(self) -> int:
         """Return how many bytes of them have come."""
         held = self.open.values() if self.open else ()
-        return sum(size - part.left if isinstance(part, Arrival) else len(part) for size, part in held)
+        return sum(size - part.left if isinstance(part, Arrival) else len(part) for size, part, _ in held)
 
     def announced_bytes(self) -> int:
         """Return how many bytes they will have when all have come."""
@@ -174,7 +185,7 @@ class Messages:
 
     def arrival(self, request_id: int) -> Arrival | None:
         """Return a message whose parts are received where they stay, None for any other."""
-        held = self.open.get(request_id, (0, None))[1] if self.open else None
+        held = self.open.get(request_id, (0, None, 0))[1] if self.open else None
         return held if isinstance(held, Arrival) else None
 
     def forget(self, request_id: int, arrival: Arrival) -> None:
@@ -206,14 +217,24 @@ class Messages:
             )
         if request_id not in self.open:
             self._begin(request_id, piece, accepts)
-        size, held = self.open[request_id]
+        size, held, enough = self.open[request_id]
         if isinstance(held, Arrival):
             received = size - held.left + len(piece)
             if len(piece) <= held.left:
                 held.feed(piece)
         else:
-            received, held = self._add(held, piece)
-            self.open[request_id] = size, held
+            received, is_first = len(held) + len(piece), not held
+            if not is_first:
+                held += piece
+            # Looked at a few times in all, however many pieces there are.
+            begun = Arrival.begin(piece if is_first else held, self._make_part) if received >= enough else enough
+            if isinstance(begun, int):
+                enough = begun
+                if is_first:
+                    held += piece
+            else:
+                held = begun
+            self.open[request_id] = size, held, enough
         more = flags & Flag.MORE
         if received < size and more:
             return None
@@ -224,16 +245,6 @@ class Messages:
                 f"message {request_id} in chunks has {received} bytes, announced were {size}"
             )
         return held.frame() if isinstance(held, Arrival) else _cut_message(held)
-
-    def _add(self, held: bytearray, piece: Buffer) -> tuple[int, bytearray | Arrival]:
-        """Add a piece, or receive the parts where they stay once the table of them is here."""
-        received = len(held) + len(piece)
-        if not held:
-            arrival = Arrival.begin(piece, self._make_part)
-            if arrival is not None:
-                return received, arrival
-        held += piece
-        return received, Arrival.begin(held, self._make_part) or held
 
     def _begin(self, request_id: int, piece: Buffer, accepts: Container[int]) -> None:
         assert self.open is not None
@@ -259,7 +270,7 @@ class Messages:
                 f"limit is {self._limits.max_value_bytes} (max_value_bytes)"
             )
         self._bytes += size
-        self.open[request_id] = (size, bytearray())
+        self.open[request_id] = size, bytearray(), 0
 
 
 def _cut_message(held: bytearray) -> Frame:

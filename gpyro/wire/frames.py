@@ -29,6 +29,7 @@ __all__ = [
     "MAX_UNDECIDED_BYTES",
     "PREFACE",
     "SEAL_BYTES",
+    "STAYING_BYTES",
     "VERSION",
     "Annotation",
     "Arrived",
@@ -70,6 +71,9 @@ GROWTH: Final = 4
 #: out no page that nothing was written to, so who only says that parts are large makes nobody hold them. One read
 #: of 64 KiB is enough for the largest frame.
 CLAIM_FACTOR: Final = 64
+#: Parts that are this long on the average are received where they stay; making an object for a shorter one first
+#: costs more than to copy it, and pages of many objects would be touched before they are filled.
+STAYING_BYTES: Final = 128 * 1024
 #: Messages in chunks that one side may have open at once on a connection.
 MAX_OPEN_MESSAGES: Final = 16
 #: Out-of-band parts of one message; each costs 4 bytes of table, and the limit keeps that table small.

@@ -251,7 +251,7 @@ class Machine:
         """Take what was read from the peer."""
         if self._arrival is not None:
             used = min(len(data), self._piece)
-            self._arrival.feed(memoryview(data)[:used])
+            self._arrival.feed(data[:used])
             self._piece -= used
             data = data[used:]
             self._reading_into = False
@@ -477,7 +477,7 @@ class Machine:
 
     def _start_large(self, data: bytes, at: int, size: int) -> None:
         # A frame with a code is looked at only when it is whole.
-        if self._seal is None and self._start_arrival(memoryview(data)[at:]):
+        if self._seal is None and self._start_arrival(data[at:]):
             return
         filled = len(data) - at
         self._large = self._take_buffer(min(size, max(FIRST_LARGE_BYTES, GROWTH * filled)))
@@ -485,7 +485,7 @@ class Machine:
         self._filled = filled
         memoryview(self._large)[:filled] = memoryview(data)[at:]
 
-    def _start_arrival(self, data: memoryview) -> bool:
+    def _start_arrival(self, data: bytes) -> bool:
         """Receive a large frame where its parts stay, if its beginning tells where that is."""
         kind, flags, target_bytes, request_id, body_bytes, extras_bytes = HEADER.unpack_from(data)
         if kind == _CHUNK:
@@ -496,14 +496,16 @@ class Machine:
             if (body_bytes < held.left) != bool(flags & _MORE):
                 return False
             self._arrival, self._piece = held, body_bytes
-            held.feed(data[HEADER_BYTES:])
+            held.feed(data, HEADER_BYTES)
             self._piece -= len(data) - HEADER_BYTES
             return True
         if kind not in CALLS:
             return False
-        self._arrival = Arrival.begin(data, self._make_part)
-        self._piece = 0 if self._arrival is None else self._arrival.left
-        return self._arrival is not None
+        begun = Arrival.begin(data, self._make_part)
+        if isinstance(begun, int):
+            return False
+        self._arrival, self._piece = begun, begun.left
+        return True
 
     def _finish_arrival(self, arrival: Arrival, frames: list[Frame]) -> None:
         """A frame is whole that was received where it stays; of a message in chunks there may be more."""

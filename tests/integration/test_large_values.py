@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import threading
 from typing import Any
 
 import gevent
@@ -140,6 +141,79 @@ def test_error_of_a_call_does_not_hold_the_argument() -> None:
             proxy.nothing(mine)
         assert caught.value.__traceback__ is not None
         grow(mine)
+
+
+def test_array_that_a_thread_changes_meanwhile_costs_a_sealed_connection_nothing() -> None:
+    array = numpy.zeros(3_000_000, numpy.uint8)
+    is_over = threading.Event()
+
+    def change() -> None:
+        while not is_over.is_set():
+            for number in range(256):
+                array[:] = number
+
+    class Camera(gpyro.ObjBase):
+        def look(self) -> Any:
+            return array
+
+        def take(self, value: Any) -> int:
+            return len(value)
+
+    with running_daemon() as server:
+        server.daemon.setAllowedIdentifications(["one"])
+        proxy = server.proxy(Camera())
+        proxy._setIdentification("one")
+        thread = threading.Thread(target=change)
+        thread.start()
+        try:
+            for _ in range(20):
+                assert len(proxy.look()) == proxy.take(array) == len(array)
+        finally:
+            is_over.set()
+            thread.join()
+        assert len(server.connections) == 1
+
+
+def test_received_bytearray_can_grow_although_somebody_looks_at_all_frames() -> None:
+    """As profilers and the watchdog do: what they find in a frame lives on for a while."""
+    is_over = threading.Event()
+
+    def look() -> None:
+        kept = []
+        while not is_over.is_set():
+            kept.append(sys._current_frames())
+            del kept[:-50]
+
+    class Grower(gpyro.ObjBase):
+        def grow(self, value: bytearray) -> int:
+            value.append(1)
+            return len(value)
+
+    with running_daemon() as server:
+        proxy = server.proxy(Grower())
+        thread = threading.Thread(target=look)
+        thread.start()
+        try:
+            for _ in range(200):
+                assert proxy.grow(bytearray(3_000_000)) == 3_000_001
+        finally:
+            is_over.set()
+            thread.join()
+
+
+def test_part_that_breaks_off_is_let_go_of_when_its_sender_closes() -> None:
+    with running_daemon() as server:
+        proxy = server.proxy(Keeper())
+        proxy.echo()
+        mine = connection_of(proxy)
+        (theirs,) = server.connections
+        call = gevent.spawn(proxy.give_and_change)
+        eventually(mine.machine.is_mid_frame)
+        theirs.close()
+        with pytest.raises(gpyro.errors.ConnectionClosedError):
+            call.get(timeout=SECONDS)
+        assert not mine.machine.is_mid_frame() and mine.machine._arrival is None
+        call.exception.__traceback__ = None
 
 
 def test_connection_that_is_lost_in_the_middle_of_a_part_is_told_and_frees_it() -> None:

@@ -10,12 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gpyro.errors import RemoteProtocolError
-from gpyro.wire.arrival import Arrival, make_bytearray
-from gpyro.wire.frames import CLAIM_FACTOR, Arrived
+from gpyro.wire.arrival import NEVER, Arrival, make_bytearray
+from gpyro.wire.frames import CLAIM_FACTOR, STAYING_BYTES, Arrived
 from gpyro.wire.native import (
     HEADER,
     HEADER_BYTES,
-    LARGE_FRAME_BYTES,
     Annotation,
     Buffer,
     Flag,
@@ -33,7 +32,7 @@ from gpyro.wire.native import (
 from tests.support.wire_pair import Lender, PlainFrame, cut_evenly, feed, machine_in, plain
 
 T = FrameType
-LARGE = 2 * LARGE_FRAME_BYTES
+LARGE = 2 * STAYING_BYTES
 
 
 class Maker:
@@ -107,20 +106,20 @@ def test_message_in_chunks_is_received_where_it_stays_too() -> None:
     data = as_chunks(pack([bytes(range(256)) * 4000, bytearray(b"b" * LARGE)]), 1, LARGE)
     frame = receive(machine, data, 50_000)
     assert maker.asked == [(1_024_000, False), (LARGE, True)]
-    # The first piece tells where all of it belongs, so only that one went through a buffer.
-    assert len(lender.asked) == 1 and lender.out == []
+    # The first piece tells where all of it belongs, so only that one went through a buffer, which grew.
+    assert lender.asked == [200_000, LARGE + HEADER_BYTES] and lender.out == []
     assert [bytes(part) for part in parse_extras(frame[5])[1]] == [bytes(range(256)) * 4000, b"b" * LARGE]
     assert not machine.is_mid_frame()
 
 
-sizes = st.sampled_from([0, 1, 5000, LARGE_FRAME_BYTES - 1, LARGE_FRAME_BYTES, LARGE, 3 * LARGE])
+sizes = st.sampled_from([0, 1, 5000, STAYING_BYTES - 1, STAYING_BYTES, LARGE, 2 * LARGE])
 
 
 @settings(max_examples=150, deadline=None)
 @given(
     messages=st.lists(
         st.tuples(
-            st.lists(st.tuples(sizes, st.booleans()), max_size=4), st.sampled_from([0, 0, 500, 40_000, 70_000])
+            st.lists(st.tuples(sizes, st.booleans()), max_size=4), st.sampled_from([0, 0, 5000, 40_000, 300_000])
         ),
         min_size=1, max_size=4,
     ),
@@ -153,11 +152,11 @@ def test_messages_with_any_parts_in_any_split_come_out_as_they_were_sent(
 
 
 @pytest.mark.parametrize(
-    "parts", [[b"x" * LARGE_FRAME_BYTES], [bytes(2000)] * 40], ids=["barely a large frame", "many small parts"]
+    "parts", [[b"x" * STAYING_BYTES], [bytes(20_000)] * 40], ids=["barely large enough", "many small parts"]
 )
 def test_parts_that_are_not_worth_it_are_cut_out_of_a_buffer(parts: list[Buffer]) -> None:
     maker = Maker()
-    frame = receive(ready(maker), pack(parts, body=b""), 9000)
+    frame = receive(ready(maker), pack(parts, body=b""), 30_000)
     many = len(parts) > 1
     assert bool(maker.asked) is not many
     assert isinstance(frame[5], Arrived) is not many
@@ -258,12 +257,54 @@ def test_close_in_the_middle_of_a_part_lets_it_go_unless_a_reader_has_the_view()
         assert not machine.is_mid_frame() and machine.wants_into() is None and machine.next_frames() == []
 
 
-def test_beginning_is_none_for_what_cannot_be_told_yet() -> None:
-    data = pack([bytes(LARGE)])
-    table_end = len(data) - LARGE
-    for cut in range(0, table_end):
-        assert Arrival.begin(data[:cut] + b"", Maker()) is None or cut >= table_end
-    arrival = Arrival.begin(data[: table_end + 5000], Maker())
-    assert arrival is not None and arrival.left == LARGE - 5000 and arrival.size == len(data)
-    arrival.feed(data[table_end + 5000 :])
+def test_beginning_tells_how_much_it_needs_to_see() -> None:
+    data = pack([bytes(LARGE), bytes(LARGE)])
+    table_end = len(data) - 2 * LARGE
+    asked = []
+    for cut in range(table_end):
+        needs = Arrival.begin(data[:cut], Maker())
+        assert isinstance(needs, int) and cut < needs <= max(table_end, -(-len(data) // CLAIM_FACTOR))
+        asked.append(needs)
+    assert asked == sorted(asked)
+    arrival = Arrival.begin(data[: table_end + 9000], Maker())
+    assert isinstance(arrival, Arrival) and arrival.left == 2 * LARGE - 9000 and arrival.size == len(data)
+    arrival.feed(data, table_end + 9000)
     assert arrival.left == 0 and plain(arrival.frame())[4] == b"body"
+    assert Arrival.begin(pack([b"x" * 100]), Maker()) == NEVER
+
+
+def test_message_that_comes_in_small_pieces_is_looked_at_a_few_times_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    looks = []
+    begin = Arrival.begin.__func__  # type: ignore[attr-defined]
+
+    def counting(cls: type[Arrival], data: Buffer, make_part: Maker) -> Arrival | int:
+        looks.append(len(data))
+        return begin(cls, data, make_part)  # type: ignore[no-any-return]
+
+    monkeypatch.setattr(Arrival, "begin", classmethod(counting))
+    for notes in (b"\xc8\0\0" * 20_000, b"\xc8\0\0" * 20_000 + b"\xc8\xff\xff"):  # the last one is cut short
+        extras = len(notes).to_bytes(2, "big") + b"\0\1" + notes
+        extras += (2_000_000).to_bytes(4, "big")
+        data = HEADER.pack(T.REQUEST, 0, 0, 1, 0, len(extras) + 2_000_000) + extras + bytes(2000)
+        machine = ready(Maker())
+        pieces = [HEADER.pack(T.CHUNK, Flag.MORE, 0, 1, 50, 0) + piece for piece in cut_evenly(data[:62_000], 50)]
+        assert list(feed(machine, pieces)) == []
+        assert len(looks) <= 5
+        looks.clear()
+
+
+def test_no_view_is_left_of_what_its_user_gets() -> None:
+    """A profiler that looks at frames keeps the views that it finds there; they have to be released."""
+    kept: list[object] = []
+
+    class Keeping(Maker):
+        def __call__(self, size: int, writable: bool) -> tuple[bytearray, memoryview]:
+            part, view = super().__call__(size, writable)
+            kept.append(view)
+            return part, view
+
+    frame = receive(ready(Keeping()), pack([bytearray(LARGE), bytearray(LARGE)]), 50_000)
+    for part in parse_extras(frame[5])[1]:
+        assert isinstance(part, bytearray)
+        part.append(1)
+    assert len(kept) == 2
