@@ -313,7 +313,9 @@ class LeaseKeeper:
 
     def _note_failure(self, proxy: NameServerProxy, exc: Exception) -> None:
         if not self._failures:
-            Log.warn("LeaseKeeper", f"{proxy.URI} does not renew the lease of {len(self._held)} names: {exc}")
+            # With none it is about to end; where the name server ends first, nobody has lost anything.
+            tell = Log.warn if self._held else Log.msg
+            tell("LeaseKeeper", f"{proxy.URI} does not renew the lease of {len(self._held)} names: {exc}")
         longest = min(LONGEST_RETRY_SECONDS, self._seconds / RENEWALS / 2)
         seconds = min(FIRST_RETRY_SECONDS * 2 ** min(self._failures, 16), longest)
         self._failures += 1

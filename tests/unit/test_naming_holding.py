@@ -219,6 +219,20 @@ def test_what_this_process_removes_or_registers_for_good_is_held_no_longer(bench
     assert bench.ns.list() == [("kept", 1)]
 
 
+@pytest.mark.parametrize("names", [0, 1])
+def test_name_server_that_ends_is_no_warning_for_a_keeper_that_has_no_names_left(
+    bench: Bench, caplog: pytest.LogCaptureFixture, names: int
+) -> None:
+    bench.ns.hold("a", URI)
+    keeper = bench.keeper()
+    if not names:
+        bench.ns.let_go("a", URI)
+        eventually(keeper.has_ended)
+    keeper._note_failure(bench.ns, ProtocolError("the server is shutting down"))
+    warnings = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert [f"lease of {names} names" in text for text in warnings] == [True] * names
+
+
 @pytest.mark.usefixtures("brief")
 def test_keeper_goes_on_when_the_name_server_is_away_for_a_while(caplog: pytest.LogCaptureFixture) -> None:
     bench = Bench()
