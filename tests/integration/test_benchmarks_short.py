@@ -120,6 +120,20 @@ def test_calls_leave_nothing_behind_on_either_side() -> None:
     assert len(re.findall(r"^(?:server|client) after \d+%", done.stdout, flags=re.MULTILINE)) == 6
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(("module", "titles"), [
+    ("steps", ["small", "rows", "tuples", "megabyte"]), ("codecs", ["text", "rows", "tuples"]),
+])  # fmt: skip
+def test_where_the_time_goes_is_told_for_each_payload(module: str, titles: list[str]) -> None:
+    words = [sys.executable, "-m", f"benchmarks.{module}", *(["--calls", "50"] if module == "steps" else ["--short"])]
+    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=TIMEOUT_SECONDS)
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert re.findall(r"^## (\w+)$", done.stdout, flags=re.MULTILINE) == titles
+    rows = re.findall(r"^ *(?:client|server|both|gpyro) +(\d+\.\d\d) ", done.stdout, flags=re.MULTILINE)
+    assert len(rows) == (4 * 15 if module == "steps" else 3)
+
+
 def test_unknown_curve_is_refused_with_those_that_there_are() -> None:
     words = [sys.executable, "-m", "benchmarks.curves", "--only", "speed"]
     done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=TIMEOUT_SECONDS)
