@@ -58,7 +58,7 @@ def time_of(function: Callable[[], object], seconds: float) -> float:
 
 
 def measure(payload: str, rounds: int, seconds: float) -> list[list[str]]:
-    """Return a row for each codec: name, us to bytes, us back, both twice, whether the value came back as it was."""
+    """Return a row for each codec: name, us to bytes, us back, both twice, whether the value came back so."""
     value = build_payload(payload)
     loaded: dict[str, Both] = {}
     rows: list[list[str]] = []

@@ -125,7 +125,8 @@ def test_calls_leave_nothing_behind_on_either_side() -> None:
     ("steps", ["small", "rows", "tuples", "megabyte"]), ("codecs", ["text", "rows", "tuples"]),
 ])  # fmt: skip
 def test_where_the_time_goes_is_told_for_each_payload(module: str, titles: list[str]) -> None:
-    words = [sys.executable, "-m", f"benchmarks.{module}", *(["--calls", "50"] if module == "steps" else ["--short"])]
+    short = ["--calls", "50"] if module == "steps" else ["--short"]
+    words = [sys.executable, "-m", f"benchmarks.{module}", *short]
     done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=TIMEOUT_SECONDS)
 
     assert done.returncode == 0, done.stdout + done.stderr
