@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 
 __all__ = ["WAIT_SECONDS", "LeaseKeeper", "remove_address"]
 
+#: Of its own, so that a program that seeds `random` gets the numbers that it expects.
+_dice = random.SystemRandom()
+
 #: Renewals within the length of a lease: one may be lost, and there is time for another one.
 RENEWALS = 3
 #: Seconds that one call of the thread may take, at least and at most; between them a third of the length.
@@ -319,7 +322,7 @@ class LeaseKeeper:
         longest = min(LONGEST_RETRY_SECONDS, self._seconds / RENEWALS / 2)
         seconds = min(FIRST_RETRY_SECONDS * 2 ** min(self._failures, 16), longest)
         self._failures += 1
-        self._renew_at = time.monotonic() + seconds * random.uniform(0.5, 1.0)
+        self._renew_at = time.monotonic() + seconds * _dice.uniform(0.5, 1.0)
         # Whatever was wrong with this connection, the next one may not have it.
         proxy._release()
 

@@ -23,6 +23,9 @@ from gpyro.uri import PyroURI
 
 __all__ = ["MAX_AT_ONCE", "NameSpace", "check_address", "check_list", "choose_address"]
 
+#: Of its own, so that a program that seeds `random` gets the numbers that it expects.
+_dice = random.SystemRandom()
+
 #: Which of several addresses is wanted.
 FIRST, RANDOM, ALL = "first", "random", "all"
 #: Most names that one `resolve_many` takes: an answer of some MB, and some 10 ms of the hub.
@@ -341,7 +344,7 @@ def choose_address(members: tuple[Member, ...], choose: str) -> Any:
     if choose == FIRST:
         return PyroURI(members[0].uri)
     if choose == RANDOM:
-        return PyroURI(random.choice(members).uri)
+        return PyroURI(_dice.choice(members).uri)
     if choose == ALL:
         return [PyroURI(member.uri) for member in members]
     raise ValueError(f"choose={choose!r}; it is {FIRST!r}, {RANDOM!r} or {ALL!r}")

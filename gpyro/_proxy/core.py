@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
-import random
+import os
 import time
 import weakref
 from collections.abc import Callable
@@ -194,7 +194,7 @@ class Core:
         first, seconds = str(cause), REPEAT_SECONDS
         for _ in range(MAX_REPEATS):
             limit = self._limit(until)
-            hub.sleep(min(random.uniform(0, seconds), math.inf if limit is None else _left(limit)))
+            hub.sleep(min(seconds * os.urandom(1)[0] / 256, math.inf if limit is None else _left(limit)))
             seconds *= 4
             try:
                 calls = self.connect(until)
