@@ -31,6 +31,7 @@ from gpyro.wire.frames import (
 
 __all__ = ["NEVER", "Arrival", "MakePart", "Messages", "WireLimits", "make_bytearray"]
 
+_MORE: Final = int(Flag.MORE)
 #: No number of bytes is enough.
 NEVER: Final = 1 << 62
 
@@ -218,7 +219,11 @@ class Messages:
         if request_id not in self.open:
             self._begin(request_id, piece, accepts)
         size, held, enough = self.open[request_id]
-        if isinstance(held, Arrival):
+        received = 0
+        if type(held) is bytearray and held and len(held) + len(piece) < enough:
+            held += piece  # most pieces of what comes in small ones
+            received = len(held)
+        elif isinstance(held, Arrival):
             received = size - held.left + len(piece)
             if len(piece) <= held.left:
                 held.feed(piece)
@@ -235,7 +240,7 @@ class Messages:
             else:
                 held = begun
             self.open[request_id] = size, held, enough
-        more = flags & Flag.MORE
+        more = flags & _MORE
         if received < size and more:
             return None
         del self.open[request_id]
